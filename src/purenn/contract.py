@@ -1,0 +1,165 @@
+"""The door in front of a rule: what its annotations ask for, enforced once.
+
+``@rule`` reads the annotations of a rule and refuses what does not fit, by name, before any
+arithmetic. A composite that has already let its arguments in calls ``unchecked(rule)``, so a
+training step does not pay at every layer.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec, TypeVar, cast, get_type_hints
+
+import numpy as np
+
+from purenn.errors import DomainError, DtypeError, ShapeError
+from purenn.typing import Array, Index, Interval, Pullback, Shape, Spec, spec
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def rule(function: Callable[P, R]) -> Callable[P, R]:
+    """Put the door in front of ``function``; that of ``f_vjp`` guards the pullback too.
+
+    Raises, when the returned function is called:
+        DtypeError: an argument is no NumPy array, is not of the annotated kind, or the floating
+            arguments do not share one dtype.
+        ShapeError: a rank or a size does not fit the annotation, or a named dimension has two
+            sizes.
+        DomainError: a value lies outside its ``Interval`` or ``Index``.
+    """
+    name = function.__name__
+    signature = inspect.signature(function)
+
+    @functools.cache
+    def specs() -> dict[str, Spec]:
+        hints = get_type_hints(inspect.unwrap(function), include_extras=True)
+        found = {argument: spec(hints.get(argument)) for argument in signature.parameters}
+        return {argument: its for argument, its in found.items() if its is not None}
+
+    @functools.wraps(function)
+    def door(*args: P.args, **kwargs: P.kwargs) -> R:
+        bound = signature.bind(*args, **kwargs)
+        admit(name, specs(), bound.arguments)
+        out = function(*bound.args, **bound.kwargs)
+        return cast(R, guarded(name, *cast(Any, out))) if name.endswith("_vjp") else out
+
+    return door
+
+
+def unchecked(function: Callable[P, R]) -> Callable[P, R]:
+    """The rule behind the door."""
+    return cast(Callable[P, R], function.__wrapped__)  # type: ignore[attr-defined]
+
+
+def guarded(name: str, y: Array, pullback: Pullback) -> tuple[Array, Pullback]:
+    """``(y, pullback)`` with a pullback that refuses a cotangent which does not fit ``y``."""
+
+    def door(dy: Array) -> tuple[Any, ...]:
+        check_array(name, "dy", dy)
+        if dy.shape != y.shape:
+            raise ShapeError(f"{name}: dy has shape {dy.shape}, expected that of y, {y.shape}")
+        if dy.dtype != y.dtype:
+            raise DtypeError(f"{name}: dy has dtype {dy.dtype}, expected that of y, {y.dtype}")
+        return pullback(dy)
+
+    return y, door
+
+
+def admit(name: str, specs: dict[str, Spec], arguments: dict[str, Any]) -> None:
+    """Refuse ``arguments`` unless each fits its spec and all agree about the dimensions."""
+    sizes: dict[str, int | Shape] = {}
+    first_float = ""
+    for argument, its in specs.items():
+        x = arguments[argument]
+        check_array(name, argument, x)
+        if its.floating:
+            check_floating(name, argument, x)
+            first_float = first_float or argument
+            if x.dtype != arguments[first_float].dtype:
+                raise DtypeError(
+                    f"{name}: {argument} has dtype {x.dtype} and {first_float} "
+                    f"{arguments[first_float].dtype}; all floating arguments share one dtype"
+                )
+        elif x.dtype.kind not in "iu":
+            raise DtypeError(f"{name}: {argument} has dtype {x.dtype}, expected an integer dtype")
+        _bind(name, argument, x.shape, its.dims, sizes)
+    for argument, its in specs.items():
+        for marker in its.markers:
+            _check_domain(name, argument, arguments[argument], marker, sizes)
+
+
+def check_array(name: str, argument: str, x: object) -> None:
+    """Refuse anything but a NumPy array."""
+    if not isinstance(x, np.ndarray):
+        raise DtypeError(
+            f"{name}: {argument} is a {type(x).__name__}, expected a NumPy array "
+            "(numpy.asarray makes one)"
+        )
+
+
+def check_floating(name: str, argument: str, x: Array) -> None:
+    """Refuse a dtype that has no derivative."""
+    if x.dtype.kind != "f" and x.dtype.name != "bfloat16":
+        raise DtypeError(
+            f"{name}: {argument} has dtype {x.dtype}, expected a floating dtype "
+            "(x.astype(numpy.float32), say)"
+        )
+
+
+def _bind(
+    name: str, argument: str, shape: Shape, dims: Sequence[str], sizes: dict[str, int | Shape]
+) -> None:
+    """Match ``shape`` with ``dims``, under the sizes found so far."""
+    expected = f"({', '.join(dims)})"
+    variadic = [i for i, dim in enumerate(dims) if dim[0] == "*" or dim == "..."]
+    least = len(dims) - len(variadic)
+    if len(shape) < least or (len(shape) > least and not variadic):
+        raise ShapeError(
+            f"{name}: {argument} has shape {shape}, which is of rank {len(shape)}; "
+            f"expected {expected}"
+        )
+    if variadic:
+        start, stop = variadic[0], len(shape) - (len(dims) - 1 - variadic[0])
+        parts: list[int | Shape] = [*shape[:start], shape[start:stop], *shape[stop:]]
+    else:
+        parts = [*shape]
+    for dim, size in zip(dims, parts, strict=True):
+        known = int(dim) if dim.isdigit() else sizes.get(dim, size)
+        if size != known:
+            raise ShapeError(
+                f"{name}: {argument} has shape {shape}; expected {expected} "
+                f"with {dim.lstrip('*')} = {known}"
+            )
+        if dim not in ("_", "..."):
+            sizes[dim] = size
+
+
+def _check_domain(
+    name: str, argument: str, x: Array, marker: object, sizes: dict[str, int | Shape]
+) -> None:
+    """Refuse values outside an ``Interval`` or ``Index``; the first offender is named."""
+    if isinstance(marker, Index):
+        low, high = 0, int(cast(int, sizes[marker.dim])) - 1
+        inside = (x >= low) & (x <= high)
+        domain = f"0 to {high} ({marker.dim} − 1)"
+    elif isinstance(marker, Interval):
+        inside = np.ones(x.shape, bool)
+        for compare, bound in (
+            (np.greater, marker.gt),
+            (np.greater_equal, marker.ge),
+            (np.less, marker.lt),
+            (np.less_equal, marker.le),
+        ):
+            if bound is not None:
+                inside &= compare(x, bound) | np.isnan(x)
+        ends = {"> ": marker.gt, "≥ ": marker.ge, "< ": marker.lt, "≤ ": marker.le}
+        domain = " and ".join(f"{sign}{end}" for sign, end in ends.items() if end is not None)
+    else:
+        return
+    if not inside.all():
+        where = tuple(int(i) for i in np.argwhere(~inside)[0])
+        raise DomainError(
+            f"{name}: {argument}{list(where) if where else ''} is {x[where]}, expected {domain}"
+        )

@@ -1,0 +1,5 @@
+"""The rules: ``f`` and, beside it, ``f_vjp`` with the contract of ``jax.vjp``."""
+
+from purenn.ops import activations, linear, losses
+
+__all__ = ["activations", "linear", "losses"]

@@ -1,0 +1,156 @@
+"""Maps and folds over nested parameter dicts.
+
+A tree is an array, or a dict, list, tuple or named tuple of trees; ``None`` is the tree without
+leaves. The leaves of a dict come in the order of its sorted keys, as in ``jax.tree_util``, so
+that :func:`ravel` lays out the same vector as ``jax.flatten_util.ravel_pytree``.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from purenn.errors import DtypeError, ShapeError, TreeError
+from purenn.typing import Array
+
+Tree: TypeAlias = Any
+Path: TypeAlias = tuple[str | int, ...]
+
+
+def show(path: Path) -> str:
+    """A path as it is written in code: ``["hidden"]["kernel"]``."""
+    return "".join(f'["{step}"]' if isinstance(step, str) else f"[{step}]" for step in path)
+
+
+def map(function: Callable[..., Any], tree: Tree, *rest: Tree) -> Tree:
+    """Apply ``function`` to the corresponding leaves of one or several trees.
+
+    Raises:
+        TreeError: the trees differ in structure; the message names the path.
+    """
+    return map_with_path(lambda _, *leaves: function(*leaves), tree, *rest)
+
+
+def map_with_path(function: Callable[..., Any], tree: Tree, *rest: Tree, path: Path = ()) -> Tree:
+    """Like :func:`map`, for a function of the path and the leaves."""
+    children = _children(tree)
+    others = [_children(other) for other in rest]
+    for other, their in zip(rest, others, strict=True):
+        if (children is None) != (their is None) or (children is not None and type(other) is not type(tree)):
+            raise TreeError(_mismatch(path, _kind(other), _kind(tree)))
+        if children is not None and their is not None and children.keys() != their.keys():
+            raise TreeError(_mismatch(path, f"keys {[*their]}", f"keys {[*children]}"))
+    if children is None:
+        return function(path, tree, *rest)
+    mapped = {
+        step: map_with_path(
+            function, child, *(their[step] for their in others if their), path=(*path, step)
+        )
+        for step, child in children.items()
+    }
+    return _rebuild(tree, mapped)
+
+
+def _mismatch(path: Path, got: str, expected: str) -> str:
+    return f"trees differ at {show(path) or 'the root'}: got {got}, expected {expected}"
+
+
+def _kind(tree: Tree) -> str:
+    return "a leaf" if _children(tree) is None else f"a {type(tree).__name__}"
+
+
+def _children(tree: Tree) -> dict[Any, Tree] | None:
+    """The subtrees by step, or ``None`` for a leaf."""
+    if tree is None:
+        return {}
+    if isinstance(tree, dict):
+        return tree
+    if isinstance(tree, tuple) and hasattr(tree, "_asdict"):
+        return dict(tree._asdict())
+    if isinstance(tree, list | tuple):
+        return dict(enumerate(tree))
+    return None
+
+
+def _rebuild(like: Tree, children: dict[Any, Tree]) -> Tree:
+    if like is None:
+        return None
+    if isinstance(like, dict):
+        return children
+    if hasattr(like, "_asdict"):
+        return type(like)(**children)
+    return type(like)(children.values())
+
+
+def leaves_with_paths(tree: Tree) -> Iterator[tuple[Path, Any]]:
+    """Each leaf with the keys that lead to it, dicts in the order of their sorted keys."""
+    children = _children(tree)
+    if children is None:
+        yield (), tree
+        return
+    for step in sorted(children) if isinstance(tree, dict) else children:
+        for path, leaf in leaves_with_paths(children[step]):
+            yield (step, *path), leaf
+
+
+def leaves(tree: Tree) -> list[Any]:
+    """The leaves alone, in the same order."""
+    return [leaf for _, leaf in leaves_with_paths(tree)]
+
+
+def zeros_like(tree: Tree) -> Tree:
+    """The tree with every array replaced by zeros of its shape and dtype."""
+    return map(np.zeros_like, tree)
+
+
+def check_like(name: str, tree: Tree, like: Tree) -> None:
+    """Refuse ``tree`` unless it has the structure, shapes and dtypes of ``like``.
+
+    Raises:
+        TreeError: the structures differ.
+        ShapeError: a leaf has another shape.
+        DtypeError: a leaf has another dtype.
+    """
+
+    def check(path: Path, expected: Array, got: Array) -> None:
+        if got.shape != expected.shape:
+            raise ShapeError(
+                f"{name}{show(path)} has shape {got.shape}, expected {expected.shape}"
+            )
+        if got.dtype != expected.dtype:
+            raise DtypeError(
+                f"{name}{show(path)} has dtype {got.dtype}, expected {expected.dtype}"
+            )
+
+    try:
+        map_with_path(check, like, tree)
+    except TreeError as error:
+        raise TreeError(f"{name}: {error}") from None
+
+
+def ravel(tree: Tree) -> tuple[Array, Callable[[Array], Tree]]:
+    """One vector that holds all leaves in order, and the function that takes it apart again.
+
+    ``unravel`` raises ShapeError for a vector of another size. Leaves of several dtypes are
+    refused with a DtypeError: a vector has one.
+    """
+    every = leaves(tree)
+    dtypes = {leaf.dtype for leaf in every}
+    if len(dtypes) > 1:
+        raise DtypeError(f"ravel: leaves have dtypes {sorted(dtype.name for dtype in dtypes)}, expected one")
+    vector = np.concatenate([leaf.ravel() for leaf in every]) if every else np.zeros(0)
+
+    def unravel(vector: Array) -> Tree:
+        size = sum(leaf.size for leaf in every)
+        if vector.shape != (size,):
+            raise ShapeError(f"unravel: vector has shape {vector.shape}, expected ({size},)")
+        stops = np.cumsum([leaf.size for leaf in every])
+        parts = {
+            path: part.reshape(leaf.shape)
+            for (path, leaf), part in zip(
+                leaves_with_paths(tree), np.split(vector, stops)[:-1], strict=True
+            )
+        }
+        return map_with_path(lambda path, _: parts[path], tree)
+
+    return vector, unravel

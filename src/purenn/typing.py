@@ -1,0 +1,71 @@
+"""The words that annotations are written in.
+
+An annotation is the specification of an argument: mypy reads it, the door
+(:mod:`purenn.contract`) enforces it, and the examiner draws its inputs from it::
+
+    logits: Float[Array, "*batch classes"]
+    labels: Annotated[Int[Array, "*batch"], Index("classes")]
+
+``Float`` and ``Int`` are jaxtyping's, ``Interval`` is annotated-types'; the markers below
+say what those two cannot.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias, get_args, get_origin
+from typing import Annotated as Annotated
+
+import numpy as np
+from annotated_types import Interval as Interval
+from jaxtyping import Float as Float
+from jaxtyping import Int as Int
+from jaxtyping import UInt32 as UInt32
+
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+Shape: TypeAlias = tuple[int, ...]
+
+Params: TypeAlias = dict[str, Any]
+"""Nested dict of float arrays, with Flax's leaf names: ``params["hidden"]["kernel"]``."""
+
+Key: TypeAlias = UInt32[Array, "2"]
+"""Two words that stand for a stream of random numbers; see :mod:`purenn.random`."""
+
+Pullback: TypeAlias = Callable[..., tuple[Any, ...]]
+"""``pullback(dy) -> (dx1, …, dxn)``: one cotangent per positional argument, ``None`` for integers."""
+
+
+@dataclass(frozen=True)
+class Index:
+    """The values index the named dimension: integers from 0 to its size − 1."""
+
+    dim: str
+
+
+@dataclass(frozen=True)
+class Simplex:
+    """The values along the last axis are not negative and add up to 1."""
+
+
+class Spec(NamedTuple):
+    """What an array annotation says, taken apart."""
+
+    dims: tuple[str, ...]
+    """Dimension names (``in``), sizes (``3``), ``_`` for any size, ``*name`` or ``...`` for any number."""
+    floating: bool
+    markers: tuple[Any, ...]
+
+
+def spec(annotation: Any) -> Spec | None:
+    """Take an array annotation apart; ``None`` where it is no jaxtyping array.
+
+    >>> spec(Annotated[Int[Array, "*batch"], Index("classes")])
+    Spec(dims=('*batch',), floating=False, markers=(Index(dim='classes'),))
+    """
+    markers: tuple[Any, ...] = ()
+    if get_origin(annotation) is Annotated:
+        annotation, *metadata = get_args(annotation)
+        markers = tuple(metadata)
+    if not hasattr(annotation, "dim_str"):
+        return None
+    return Spec(tuple(annotation.dim_str.split()), "float32" in annotation.dtypes, markers)

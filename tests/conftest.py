@@ -1,0 +1,41 @@
+"""One set-up for all tests: annotations enforced, 64-bit JAX, devices chosen by ``--device``."""
+
+from collections.abc import Iterator
+
+import jax
+import pytest
+from jaxtyping import install_import_hook
+
+with install_import_hook("purenn", "beartype.beartype"):
+    import purenn.initializers
+    import purenn.layers
+    import purenn.ops
+    import purenn.optimizers
+    import purenn.random
+    import purenn.training
+    import purenn.tree  # noqa: F401
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--device",
+        choices=["cpu", "gpu", "all"],
+        default="all",
+        help="the JAX devices that the hand-written rules are compared with (default: all)",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "device" in metafunc.fixturenames:
+        choice = metafunc.config.getoption("--device")
+        platforms = {device.platform for device in jax.devices()} | {"cpu"}
+        chosen = sorted(platforms if choice == "all" else {choice})
+        devices = [jax.devices(platform)[0] for platform in chosen]
+        metafunc.parametrize("device", devices, ids=chosen)
+
+
+@pytest.fixture(autouse=True)
+def _exact_jax() -> Iterator[None]:
+    """float64 stays float64, and float32 products are not rounded to TF32 on a GPU."""
+    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+        yield
