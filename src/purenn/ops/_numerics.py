@@ -1,0 +1,74 @@
+"""What the rules share: the precision that they compute in, and exponentials that keep their digits."""
+
+import numpy as np
+
+from purenn.typing import Array
+
+# e^-700 is still a normal number with room to spare; e^-709 no longer is.
+_NORMAL = -700.0
+
+
+def widen(x: Array) -> Array:
+    """The dtype that a transcendental rule computes in: float64, for half precision float32.
+
+    Rounding to the caller's dtype once, at the end, leaves half an ULP of error where the
+    formula itself is stable.
+    """
+    return x.astype(np.float32 if x.dtype.itemsize == 2 else np.float64, copy=False)
+
+
+def at_least_single(x: Array) -> Array:
+    """The dtype that sums and products are computed in: half precision becomes float32."""
+    return x.astype(np.float32) if x.dtype.itemsize == 2 else x
+
+
+def narrow(y: Array, like: Array) -> Array:
+    """``y`` rounded to the dtype of ``like``; an array, also where NumPy gave a scalar."""
+    with np.errstate(over="ignore", under="ignore"):
+        return np.asarray(y, like.dtype)
+
+
+def negative_half(x: Array, bound: float = 1500.0) -> Array:
+    """n = −|x|, no lower than −``bound``.
+
+    From −1455 on eⁿ is 0 times any float64, so that farther out nothing changes.
+    """
+    return -np.minimum(np.abs(widen(x)), bound)
+
+
+def decay(scale: Array | float, u: Array, fine: Array | None = None) -> Array:
+    """scale · e^(u + fine) for u ≤ 0 and a small correction ``fine``.
+
+    Right also where e^u alone would be subnormal and the product is not, as x·e^x at −714 in
+    float64: e^u then enters as two factors.
+    """
+    y = scale * np.exp(np.maximum(u, _NORMAL))
+    if np.min(u, initial=0.0) < _NORMAL:
+        y = y * np.exp(np.minimum(u - _NORMAL, 0.0))
+    return y if fine is None else y * np.exp(fine)
+
+
+def scaled_sigmoid(scale: Array | float, x: Array) -> Array:
+    """scale·σ(x): scale·(eⁿ or 1)/(1 + eⁿ) with n = −|x|."""
+    n = negative_half(x)
+    return np.where(x > 0, scale, decay(scale, n)) / (1 + np.exp(n))
+
+
+def bell(scale: Array, n: Array) -> Array:
+    """scale·σ′(n) = scale·eⁿ/(1 + eⁿ)² for n ≤ 0."""
+    return decay(scale, n) / np.square(1 + np.exp(n))
+
+
+def subtract_maximum(x: Array, axis: int) -> tuple[Array, Array]:
+    """Return d = x − max(x) along ``axis`` and what rounding cut off it, so that e^d·(1 + rest) is sharp.
+
+    The relative error of e^d is the absolute error of d: at d = −700 half an ULP of d is 512
+    ULP of e^d. The exact remainder of a subtraction is Knuth's (TAOCP 2, 4.2.2, theorem B).
+    """
+    top = np.max(x, axis=axis, keepdims=True)
+    with np.errstate(invalid="ignore", over="ignore"):
+        d = x - top
+        back = d - x
+        lost = (x - (d - back)) - (top + back)
+    lost[d < -1500] = 0  # e^d is 0 there, and −∞ has no remainder
+    return d, lost

@@ -1,0 +1,60 @@
+"""Softmax and its logarithm without their doors: shared by the activations and the losses."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from purenn.errors import ShapeError
+from purenn.ops._numerics import subtract_maximum
+from purenn.typing import Array
+
+
+class LogSoftmax(NamedTuple):
+    """log p with what its pullback needs."""
+
+    log_p: Array
+    p: Array
+    top: Array
+    """Index of the largest entry, the axis kept."""
+    rest: Array
+    """1 − p at the largest entry, with all its digits."""
+
+
+def softmax(x: Array, axis: int) -> Array:
+    """p = eˣ/Σeˣ."""
+    _refuse_empty("softmax", x, axis)
+    d, lost = subtract_maximum(x, axis)
+    e = np.exp(d)
+    e += e * lost
+    return e / np.sum(e, axis=axis, keepdims=True)
+
+
+def log_softmax(x: Array, axis: int) -> LogSoftmax:
+    """log p = d − log1p(s), d = x − max(x) and s the sum of e^d over all entries but the largest."""
+    _refuse_empty("log_softmax", x, axis)
+    d, lost = subtract_maximum(x, axis)
+    top = np.argmax(x, axis=axis, keepdims=True)
+    e = np.exp(d)
+    e += e * lost
+    np.put_along_axis(e, top, 0, axis)
+    s = np.sum(e, axis=axis, keepdims=True)
+    p = e / (1 + s)
+    np.put_along_axis(p, top, 1 / (1 + s), axis)
+    return LogSoftmax(d - (np.log1p(s) - lost), p, top, s / (1 + s))
+
+
+def log_softmax_pullback(dy: Array, y: LogSoftmax, axis: int) -> Array:
+    """dx = dy − p·Σdy; at the largest entry (1 − p)·dy − p·Σ(the other dy)."""
+    at_top = np.take_along_axis(dy, y.top, axis)
+    others = dy.copy()
+    np.put_along_axis(others, y.top, 0, axis)
+    sum_of_others = np.sum(others, axis=axis, keepdims=True)
+    dx = dy - y.p * (sum_of_others + at_top)
+    p_top = np.take_along_axis(y.p, y.top, axis)
+    np.put_along_axis(dx, y.top, y.rest * at_top - p_top * sum_of_others, axis)
+    return dx
+
+
+def _refuse_empty(name: str, x: Array, axis: int) -> None:
+    if x.shape[axis] == 0:
+        raise ShapeError(f"{name}: x has shape {x.shape}, expected an entry along axis {axis}")

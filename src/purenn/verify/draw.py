@@ -1,0 +1,134 @@
+"""Inputs from annotations: shapes that agree, values that hurt."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, get_type_hints
+
+import hypothesis.extra.numpy as hnp
+import numpy as np
+from hypothesis import strategies as st
+
+from purenn.typing import Array, Index, Interval, Shape, Simplex, Spec, spec
+
+
+class UnspecifiedError(TypeError):
+    """An argument has no annotation that says what to draw."""
+
+
+def specifications(function: Callable[..., Any]) -> dict[str, Spec]:
+    """What each positional argument of ``function`` is, by its annotation.
+
+    Raises:
+        UnspecifiedError: an argument is not annotated as an array.
+    """
+    hints = get_type_hints(inspect.unwrap(function), include_extras=True)
+    found = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+            its = spec(hints.get(name))
+            if its is None:
+                raise UnspecifiedError(
+                    f"{function.__name__}: argument {name!r} needs an array annotation, "
+                    f'such as {name}: Float[Array, "*batch {name}"]'
+                )
+            found[name] = its
+    return found
+
+
+# Few shapes, so that few functions are compiled: none, one, several; empty batches as well.
+_VARIADIC: Sequence[Shape] = ((3,), (), (2, 2), (0,), (1,))
+_SIZES = (3, 1, 2, 4, 2)
+
+
+def sizes(specs: Sequence[Spec]) -> list[dict[str, Any]]:
+    """The pool of shapes: a size, or for a variadic dimension a shape, per name."""
+    dims = dict.fromkeys(dim for its in specs for dim in its.dims)
+    fixed = {dim: int(dim) for dim in dims if dim.isdigit()}
+    return [
+        {
+            dim: fixed.get(dim, _VARIADIC[k] if _is_variadic(dim) else _SIZES[(k + i) % 5])
+            for i, dim in enumerate(dims)
+        }
+        for k in range(len(_VARIADIC))
+    ]
+
+
+def _is_variadic(dim: str) -> bool:
+    return dim.startswith("*") or dim == "..."
+
+
+def _shape(its: Spec, known: dict[str, Any]) -> Shape:
+    parts = [known[dim] if _is_variadic(dim) else (known[dim],) for dim in its.dims]
+    return tuple(size for part in parts for size in part)
+
+
+def arguments(
+    function: Callable[..., Any], dtype: np.dtype[Any]
+) -> st.SearchStrategy[tuple[Array, ...]]:
+    """Arguments for ``function``, all floating ones of ``dtype``."""
+    specs = list(specifications(function).values())
+
+    def draw_all(known: dict[str, Any]) -> st.SearchStrategy[tuple[Array, ...]]:
+        return st.tuples(*(_values(its, _shape(its, known), known, dtype) for its in specs))
+
+    return st.sampled_from(sizes(specs)).flatmap(draw_all)
+
+
+def cotangents(shape: Shape, dtype: np.dtype[Any]) -> st.SearchStrategy[Array]:
+    """Cotangents of moderate size, different from entry to entry."""
+    return hnp.arrays(dtype, shape, elements=_floats(-4, 4, dtype), fill=st.nothing())
+
+
+def _floats(low: float, high: float, dtype: np.dtype[Any]) -> st.SearchStrategy[float]:
+    width: Any = 8 * dtype.itemsize
+    return st.floats(low, high, width=width, allow_subnormal=False)
+
+
+def _values(
+    its: Spec, shape: Shape, known: dict[str, Any], dtype: np.dtype[Any]
+) -> st.SearchStrategy[Array]:
+    for marker in its.markers:
+        if isinstance(marker, Index):
+            return hnp.arrays(np.int32, shape, elements=st.integers(0, known[marker.dim] - 1))
+    if not its.floating:
+        return hnp.arrays(np.int32, shape)
+    low, high = _bounds(its)
+    values = hnp.arrays(dtype, shape, elements=_elements(low, high, dtype), fill=st.nothing())
+    if any(isinstance(marker, Simplex) for marker in its.markers):
+        weights = hnp.arrays(dtype, shape, elements=_elements(0, 1, dtype), fill=st.nothing())
+        return weights.map(_onto_simplex)
+    return values
+
+
+def _bounds(its: Spec) -> tuple[float, float]:
+    low, high = -np.inf, np.inf
+    for marker in its.markers:
+        if isinstance(marker, Interval):
+            bounds = [(marker.ge, marker.gt), (marker.le, marker.lt)]
+            low, high = (
+                next((float(b) for b in pair if isinstance(b, int | float)), end)
+                for pair, end in zip(bounds, (low, high), strict=True)
+            )
+    return low, high
+
+
+def _elements(low: float, high: float, dtype: np.dtype[Any]) -> st.SearchStrategy[float]:
+    """Plain numbers, saturation, kinks and ties, huge and tiny ones, inside the bounds."""
+    info = np.finfo(dtype)
+    far = -float(np.log(info.tiny)) + 20  # past where an exponential is 0
+    huge = min(1e30, float(info.max) / 4)
+    subnormal = float(info.smallest_subnormal)
+    special = [0.0, -0.0, 1.0, -1.0, 0.5, 17.0, -17.0, 1e-30, -1e-30, huge, -huge, subnormal]
+    kept = [float(dtype.type(v)) for v in special if low <= v <= high]
+    ranges = [
+        _floats(max(low, -end), min(high, end), dtype)
+        for end in (1.0, 8.0, float(np.rint(far)))
+    ]
+    return st.one_of(*ranges, st.sampled_from(kept))
+
+
+def _onto_simplex(weights: Array) -> Array:
+    if not weights.size:
+        return weights
+    weights[..., 0] += np.sum(weights, axis=-1) == 0
+    return np.asarray(weights / np.sum(weights, axis=-1, keepdims=True), weights.dtype)

@@ -1,0 +1,180 @@
+"""Optimizers step by step beside optax and beside the reference."""
+
+import re
+from typing import Any
+
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from hypothesis import given, settings
+
+import reference.optimizers
+from purenn import optimizers, tree
+from purenn.errors import DomainError, DtypeError, ShapeError, TreeError
+from purenn.optimizers import GradientTransformation, adam, apply_updates, sgd
+
+SHAPES: Any = {"a": {"kernel": (3, 2), "bias": (2,)}, "b": {"scale": ()}, "empty": {"bias": (0,)}}
+
+CALLS = st.one_of(
+    st.tuples(
+        st.just("sgd"),
+        st.fixed_dictionaries(
+            {"learning_rate": st.floats(0, 10)},
+            optional={"momentum": st.floats(0, 1, exclude_max=True), "nesterov": st.just(False)},
+        ),
+    ),
+    st.tuples(
+        st.just("sgd"),
+        st.fixed_dictionaries(
+            {
+                "learning_rate": st.floats(0, 10),
+                "momentum": st.floats(0, 1, exclude_max=True),
+                "nesterov": st.just(True),
+            }
+        ),
+    ),
+    st.tuples(
+        st.just("adam"),
+        st.fixed_dictionaries(
+            {"learning_rate": st.floats(0, 10)},
+            optional={
+                "b1": st.floats(0, 0.999),
+                "b2": st.floats(0, 0.9999),
+                "eps": st.floats(1e-10, 1),
+                "eps_root": st.floats(0, 1),
+            },
+        ),
+    ),
+)
+
+
+def draw_tree(seed: int, dtype: Any) -> Any:
+    """Read-only arrays of ``SHAPES``, over six orders of magnitude."""
+    rng = np.random.default_rng(seed)
+
+    def leaf(shape: Any) -> Any:
+        values = np.asarray(rng.normal(size=shape) * 10.0 ** rng.uniform(-3, 3, shape), dtype)
+        values.setflags(write=False)
+        return values
+
+    return {
+        layer: {name: leaf(shape) for name, shape in leaves.items()}
+        for layer, leaves in SHAPES.items()
+    }
+
+
+def assert_trees_close(got: Any, expected: Any, rtol: float) -> None:
+    for (path, a), (_, b) in zip(
+        tree.leaves_with_paths(got), tree.leaves_with_paths(expected), strict=True
+    ):
+        b = np.asarray(b)
+        assert isinstance(a, np.ndarray), path
+        assert (a.shape, a.dtype) == (b.shape, b.dtype), path
+        scale = np.max(np.abs(b), initial=0.0)
+        np.testing.assert_allclose(a, b, rtol, rtol * scale, err_msg=tree.show(path))
+
+
+@settings(max_examples=40, deadline=None)
+@given(CALLS, st.sampled_from([np.float32, np.float64]), st.integers(0, 2**32))
+def test_every_step_is_that_of_optax(call: Any, dtype: Any, seed: int) -> None:
+    name, arguments = call
+    rtol = 50 * float(np.finfo(dtype).eps)
+    ours = getattr(optimizers, name)(**arguments)
+    theirs = getattr(optax, name)(**arguments)
+    independent = getattr(reference.optimizers, name)(**arguments)
+    params = draw_tree(seed, dtype)
+    their_params = independent_params = jax.tree.map(jnp.asarray, params)
+    state = ours.init(params)
+    their_state = theirs.init(their_params)
+    independent_state = independent.init(their_params)
+    for t in range(4):
+        grads = draw_tree(seed + 1 + t, dtype)
+        updates, state = ours.update(grads, state, params)
+        their_updates, their_state = theirs.update(grads, their_state, their_params)
+        independent_updates, independent_state = independent.update(grads, independent_state)
+        params = apply_updates(params, updates)
+        their_params = optax.apply_updates(their_params, their_updates)
+        independent_params = reference.optimizers.apply_updates(
+            independent_params, independent_updates
+        )
+        assert_trees_close(updates, their_updates, rtol)
+        assert_trees_close(updates, independent_updates, rtol)
+        assert_trees_close(state, their_state[0], rtol)
+        assert_trees_close(state, independent_state, rtol)
+        assert_trees_close(params, their_params, rtol)
+        assert type(state).__name__ == type(their_state[0]).__name__
+        assert state._fields == their_state[0]._fields
+        jax.tree.map(lambda leaf: leaf.setflags(write=False), (params, state))
+
+
+def test_a_numpy_rate_does_not_widen_float32() -> None:
+    grads = draw_tree(0, np.float32)
+    for optimizer in (sgd(np.float64(0.1)), adam(np.float64(0.1), np.float64(0.9))):
+        updates, _ = optimizer.update(grads, optimizer.init(grads))
+        assert {leaf.dtype for leaf in tree.leaves(updates)} == {np.dtype(np.float32)}
+
+
+def test_the_first_steps_of_adam_are_the_rate() -> None:
+    grads = {"a": np.array([1e-3, -5.0, 1e3])}
+    optimizer = adam(0.1)
+    updates, state = optimizer.update(grads, optimizer.init(grads))
+    np.testing.assert_allclose(updates["a"], [-0.1, 0.1, -0.1], rtol=1e-4)
+    assert state.count == 1
+    assert state.count.dtype == np.int32
+
+
+@pytest.mark.parametrize(
+    "optimizer", [sgd(0.1, 0.9), sgd(0.1, 0.9, nesterov=True), adam(0.1)], ids=str
+)
+@pytest.mark.parametrize(
+    ("bad", "error", "message"),
+    [
+        ({"w": np.ones(2)}, TreeError, "grads: trees differ at the root: got keys ['w'], expected"),
+        (
+            {"a": {"w": np.ones(2)}, "b": np.ones(1)},
+            TreeError,
+            "grads: trees differ at [\"a\"]: got keys ['w'], expected keys ['kernel']",
+        ),
+        (
+            {"a": {"kernel": np.ones((1, 2))}, "b": np.ones(1)},
+            ShapeError,
+            'grads["a"]["kernel"] has shape (1, 2), expected (2,)',
+        ),
+        (
+            {"a": {"kernel": np.ones(2)}, "b": np.ones(1, np.float32)},
+            DtypeError,
+            'grads["b"] has dtype float32, expected float64',
+        ),
+    ],
+)
+def test_gradients_of_another_tree_are_refused(
+    optimizer: GradientTransformation, bad: Any, error: type[Exception], message: str
+) -> None:
+    params = {"a": {"kernel": np.ones(2)}, "b": np.ones(1)}
+    with pytest.raises(error, match=re.escape(message)):
+        optimizer.update(bad, optimizer.init(params), params)
+    with pytest.raises(error, match=re.escape(message.replace("grads", "updates"))):
+        apply_updates(params, bad)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: sgd(-0.1), "sgd: learning_rate is -0.1, expected finite and ≥ 0"),
+        (lambda: sgd(float("nan")), "sgd: learning_rate is nan, expected finite and ≥ 0"),
+        (lambda: adam(float("inf")), "adam: learning_rate is inf, expected finite and ≥ 0"),
+        (lambda: sgd(0.1, 1.0), "sgd: momentum is 1.0, expected ≥ 0 and < 1"),
+        (lambda: sgd(0.1, -0.1), "sgd: momentum is -0.1, expected ≥ 0 and < 1"),
+        (lambda: sgd(0.1, nesterov=True), "sgd: nesterov looks ahead by the momentum, which is N"),
+        (lambda: adam(0.1, b1=1.0), "adam: b1 is 1.0, expected ≥ 0 and < 1"),
+        (lambda: adam(0.1, b2=float("nan")), "adam: b2 is nan, expected ≥ 0 and < 1"),
+        (lambda: adam(0.1, eps=-1e-8), "adam: eps is -1e-08, expected finite and ≥ 0"),
+        (lambda: adam(0.1, eps_root=-1.0), "adam: eps_root is -1.0, expected finite and ≥ 0"),
+    ],
+)
+def test_arguments_outside_their_domain_are_refused(make: Any, message: str) -> None:
+    with pytest.raises(DomainError, match=re.escape(message)):
+        make()

@@ -1,0 +1,299 @@
+"""The objective against ``jax.value_and_grad``, and the loop: pure, complete, resumable."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+import reference.layers
+import reference.ops.losses
+import reference.training
+from purenn import layers, random, tree
+from purenn.errors import DomainError, DtypeError, ShapeError, TreeError
+from purenn.layers import Layer, dense, relu, residual, serial
+from purenn.ops import linear, losses
+from purenn.optimizers import adam, sgd
+from purenn.training import TrainState, batches, fit, init_state, objective, train_step
+from purenn.typing import Array
+
+KEY = random.key(0)
+MODEL = serial(hidden=dense(5), act=relu, block=residual(dense(5)), out=dense(3))
+REFERENCE = reference.layers.serial(
+    hidden=reference.layers.dense(5),
+    act=reference.layers.relu,
+    block=reference.layers.residual(reference.layers.dense(5)),
+    out=reference.layers.dense(3),
+)
+INTEGER_LABELS = losses.softmax_cross_entropy_with_integer_labels
+
+
+def frozen(x: Any) -> Any:
+    """A tree whose arrays nobody can write to."""
+    for leaf in tree.leaves(x):
+        leaf.setflags(write=False)
+    return x
+
+
+def draw_batch(seed: int, size: int, loss: str, weighted: bool) -> Any:
+    rng = np.random.default_rng(seed)
+    targets = {
+        "softmax_cross_entropy": rng.dirichlet(np.ones(3), size),
+        "softmax_cross_entropy_with_integer_labels": rng.integers(0, 3, size),
+        "sigmoid_binary_cross_entropy": rng.random((size, 3)),
+        "squared_error": rng.normal(size=(size, 3)),
+    }[loss]
+    weights = np.maximum(rng.normal(size=size), 0)
+    weights[0] = 1
+    batch = rng.normal(size=(size, 4)), targets, weights
+    return frozen(batch if weighted else batch[:2])
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.sampled_from(
+        [
+            "softmax_cross_entropy",
+            "softmax_cross_entropy_with_integer_labels",
+            "sigmoid_binary_cross_entropy",
+            "squared_error",
+        ]
+    ),
+    st.sampled_from([1, 4]),
+    st.booleans(),
+    st.integers(0, 2**32),
+)
+def test_objective_is_that_of_the_reference(
+    loss: str, size: int, weighted: bool, seed: int
+) -> None:
+    params, state, _ = MODEL.init(KEY, (4,), np.float64)
+    batch = draw_batch(seed, size, loss, weighted)
+    ours = objective(MODEL, getattr(losses, loss))
+    (value, new_state), grads = ours.value_and_grad(frozen(params), state, batch)
+    expected_value, expected_grads = jax.value_and_grad(
+        reference.training.objective(REFERENCE, getattr(reference.ops.losses, loss))
+    )(jax.tree.map(jnp.asarray, params), state, jax.tree.map(jnp.asarray, batch))
+    assert new_state == {}
+    assert value.dtype == np.float64
+    np.testing.assert_allclose(value, expected_value, rtol=1e-13)
+    tree.map(
+        lambda got, expected: np.testing.assert_allclose(got, expected, rtol=1e-11, atol=1e-14),
+        grads,
+        jax.tree.map(np.asarray, expected_grads),
+    )
+    assert ours.loss(params, state, batch) == value
+    tree.map(np.testing.assert_array_equal, ours.grad(params, state, batch), grads)
+
+
+def test_equal_weights_change_nothing_and_weight_0_takes_an_example_out() -> None:
+    params, state, _ = MODEL.init(KEY, (4,), np.float64)
+    ours = objective(MODEL, losses.squared_error)
+    inputs, targets = draw_batch(0, 4, "squared_error", weighted=False)
+    plain = ours.loss(params, state, (inputs, targets))
+    equal = ours.loss(params, state, (inputs, targets, np.full(4, 3.0)))
+    np.testing.assert_allclose(equal, plain, rtol=1e-14)
+    without = ours.loss(params, state, (inputs[1:], targets[1:]))
+    zeroed = ours.loss(params, state, (inputs, targets, np.array([0.0, 1, 1, 1])))
+    np.testing.assert_allclose(zeroed, without, rtol=1e-14)
+
+
+def test_the_first_layer_computes_no_input_cotangent(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    compute = linear.dense_input_cotangent
+
+    def spy(kernel: Array, dy: Array) -> Array:
+        seen.append(kernel.shape)
+        return compute(kernel, dy)
+
+    monkeypatch.setattr(linear, "dense_input_cotangent", spy)
+    params, state, _ = MODEL.init(KEY, (4,), np.float64)
+    ours = objective(MODEL, losses.squared_error)
+    ours.grad(params, state, draw_batch(0, 4, "squared_error", weighted=False))
+    assert seen == [(5, 3), (5, 5)]
+
+
+X = np.ones((4, 4), np.float32)
+LABELS = np.array([0, 1, 2, 0])
+
+
+@pytest.mark.parametrize(
+    ("batch", "error", "message"),
+    [
+        ((X,), TreeError, "batch: got 1 parts, expected (inputs, targets) or (inputs, targets, w"),
+        ((X, LABELS, X, X), TreeError, "batch: got 4 parts, expected (inputs, targets) or"),
+        ((X, LABELS[:3]), ShapeError, "batch: targets has 3 examples and inputs 4"),
+        ((X[:0], LABELS[:0]), ShapeError, "batch: inputs has shape (0, 4), which has no examples"),
+        ((X, np.array(1)), ShapeError, "batch: targets has shape (), which has no examples"),
+        ((X[:, :3], LABELS), ShapeError, "hidden: dense: x has 3 features, kernel expects 4"),
+        ((X, LABELS + 1), DomainError, "labels[2] is 3, expected 0 to 2 (classes − 1)"),
+        ((X, X), DtypeError, "labels has dtype float32, expected an integer dtype"),
+        ((X, LABELS, X[:3, 0]), ShapeError, "batch: weights has 3 examples and inputs 4"),
+        ((X, LABELS, X), ShapeError, "batch: weights have shape (4, 4), expected (4,)"),
+        ((X, LABELS, np.ones(4)), DtypeError, "batch: weights have dtype float64 and inputs flo"),
+        ((X, LABELS, LABELS), DtypeError, "batch: weights has dtype int64, expected a floating"),
+        ((X, LABELS, 0 * X[0]), DomainError, "batch: weights are negative, all 0 or not finite"),
+        ((X, LABELS, X[0] - [0, 0, 0, 2]), DtypeError, "batch: weights have dtype float64"),
+        (
+            (X, LABELS, np.array([1, 1, 1, -1], np.float32)),
+            DomainError,
+            "batch: weights are negative, all 0 or not finite",
+        ),
+        (
+            (X, LABELS, np.array([1, 1, 1, np.nan], np.float32)),
+            DomainError,
+            "batch: weights are negative, all 0 or not finite",
+        ),
+        (
+            (X, LABELS, np.array([1, 1, 1, np.inf], np.float32)),
+            DomainError,
+            "batch: weights are negative, all 0 or not finite",
+        ),
+    ],
+)
+def test_a_batch_that_does_not_fit_is_refused(
+    batch: Any, error: type[Exception], message: str
+) -> None:
+    ours = objective(MODEL, INTEGER_LABELS)
+    before = init_state(MODEL, adam(0.1), KEY, (4,))
+    for call in (ours.loss, ours.grad, ours.value_and_grad):
+        with pytest.raises(error, match=re.escape(message)):
+            call(before.params, before.state, batch)
+    with pytest.raises(error, match=re.escape(message)):
+        train_step(ours, adam(0.1))(before, batch)
+    after = init_state(MODEL, adam(0.1), KEY, (4,))
+    tree.map(np.testing.assert_array_equal, before, after)
+
+
+def test_a_batch_that_is_no_array_is_refused() -> None:
+    ours = objective(MODEL, INTEGER_LABELS)
+    params, state, _ = MODEL.init(KEY, (4,))
+    # The annotations say so too, and in these tests they are asked first.
+    for batch in ((X, [0, 1, 2, 0]), X, None):
+        with pytest.raises(TypeError):
+            ours.loss(params, state, batch)
+
+
+def test_losses_of_nothing_are_refused() -> None:
+    ours = objective(layers.flatten, losses.squared_error)
+    nothing = np.ones((3, 0))
+    with pytest.raises(ShapeError, match=re.escape("the losses have shape (3, 0); nothing has no")):
+        ours.loss({}, {}, (nothing, nothing))
+
+
+def test_a_loss_without_a_derivative_is_refused() -> None:
+    with pytest.raises(DomainError, match="draw_batch has no derivative"):
+        objective(MODEL, draw_batch)
+
+
+def draw_run(optimizer: Any) -> tuple[Any, TrainState, list[Any]]:
+    rng = np.random.default_rng(0)
+    inputs, labels = rng.normal(size=(10, 4)).astype(np.float32), rng.integers(0, 3, 10)
+    step = train_step(objective(MODEL, INTEGER_LABELS), optimizer)
+    start = frozen(init_state(MODEL, optimizer, KEY, (4,)))
+    return step, start, list(batches(KEY, (frozen(inputs), frozen(labels)), 4))
+
+
+@pytest.mark.parametrize("optimizer", [sgd(0.1), sgd(0.1, 0.9), adam(0.01)])
+def test_a_run_is_pure_and_goes_on_bit_for_bit(optimizer: Any) -> None:
+    step, start, epoch = draw_run(optimizer)
+    run = []
+    for state, metrics in fit(step, start, epoch * 3):
+        run.append((frozen(state), metrics["loss"]))
+    assert [int(state.step) for state, _ in run] == [*range(1, 10)]
+    assert run[-1][1] < run[0][1]
+    assert {leaf.dtype for leaf in tree.leaves(run[-1][0].params)} == {np.dtype(np.float32)}
+    assert all(isinstance(leaf, np.ndarray) for leaf in tree.leaves(run[-1][0]))
+
+    later = fit(step, run[3][0], (epoch * 3)[4:])
+    for (state, loss), (again, metrics) in zip(run[4:], later, strict=True):
+        assert loss == metrics["loss"]
+        tree.map(np.testing.assert_array_equal, state, again)
+
+
+def test_the_caller_owns_the_loop() -> None:
+    step, start, epoch = draw_run(sgd(0.1))
+    asked = []
+
+    def endless() -> Iterator[Any]:
+        while True:
+            asked.append(1)
+            yield epoch[0]
+
+    for state, _ in fit(step, start, endless()):
+        if state.step == 3:
+            break
+    assert len(asked) == 3
+
+
+def test_a_loop_over_no_batches_is_refused() -> None:
+    step, start, epoch = draw_run(sgd(0.1))
+    used = iter(epoch)
+    assert len(list(fit(step, start, used))) == 3
+    with pytest.raises(DomainError, match="fit: no batches, expected at least one"):
+        list(fit(step, start, used))
+
+
+def test_each_step_draws_from_its_own_key() -> None:
+    seen: list[Any] = []
+
+    def vjp(params: Any, state: Any, x: Array, key: Any = None) -> Any:
+        seen.append(key)
+        return x, lambda dy, *, input_cotangent=True: ({}, None), {"calls": state["calls"] + 1}
+
+    spy = Layer(
+        lambda key, shape, dtype=np.float32: ({}, {"calls": np.zeros(())}, shape),
+        lambda params, state, x: x,
+        vjp,
+        stochastic=True,
+    )
+    optimizer = sgd(0.1)
+    step = train_step(objective(spy, losses.squared_error), optimizer)
+    start = init_state(spy, optimizer, KEY, (4,))
+    states = [state for state, _ in fit(step, start, [(X, X)] * 2)]
+    expected = [random.fold_in(start.key, t) for t in range(2)]
+    np.testing.assert_array_equal(seen, expected)
+    assert [state.state["calls"] for state in states] == [1, 2]
+    assert not np.array_equal(start.key, KEY)
+
+
+@given(st.integers(1, 40), st.integers(1, 50), st.integers(0, 2**32))
+def test_an_epoch_is_every_example_once(count: int, size: int, seed: int) -> None:
+    inputs = np.arange(2 * count).reshape(count, 2)
+    labels = np.arange(count)
+    key = random.key(seed)
+    epoch = list(batches(key, (inputs, labels), size))
+    assert [len(x) for x, _ in epoch[:-1]] == [size] * (len(epoch) - 1)
+    assert 0 < len(epoch[-1][0]) <= size
+    order = np.concatenate([y for _, y in epoch])
+    np.testing.assert_array_equal(np.sort(order), labels)
+    np.testing.assert_array_equal(np.concatenate([x for x, _ in epoch]), inputs[order])
+    for batch, again in zip(epoch, batches(key, (inputs, labels), size), strict=True):
+        tree.map(np.testing.assert_array_equal, batch, again)
+
+
+def test_the_order_is_that_of_jax() -> None:
+    key, examples = random.key(3), np.arange(11)
+    theirs = reference.training.batches(jnp.asarray(key), (jnp.asarray(examples),), 4)
+    for (got,), (expected,) in zip(batches(key, (examples,), 4), theirs, strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "size", "error", "message"),
+    [
+        ((X,), 0, DomainError, "batches: size is 0, expected at least 1"),
+        ((), 1, ShapeError, "batches: no arrays, expected at least one"),
+        ((X[:0],), 1, ShapeError, "batches: arrays[0] has shape (0, 4), which has no examples"),
+        ((X, X[:3]), 1, ShapeError, "batches: arrays[1] has 3 examples and arrays[0] 4"),
+    ],
+)
+def test_batches_refuses_at_the_call(
+    arrays: Any, size: int, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=re.escape(message)):
+        batches(KEY, arrays, size)
