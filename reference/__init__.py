@@ -1,0 +1,1 @@
+"""The library told again in JAX: forward functions only, whose derivatives autodiff finds."""

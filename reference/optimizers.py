@@ -8,19 +8,25 @@ import jax.numpy as jnp
 
 
 class GradientTransformation(NamedTuple):
+    """``init(params) -> state`` and ``update(grads, state, params=None) -> (updates, state)``."""
+
     init: Callable[[Any], Any]
     update: Callable[..., tuple[Any, Any]]
 
 
 class EmptyState(NamedTuple):
-    pass
+    """Nothing."""
 
 
 class TraceState(NamedTuple):
+    """v of momentum."""
+
     trace: Any
 
 
 class ScaleByAdamState(NamedTuple):
+    """t, m and v of Adam."""
+
     count: jax.Array  # type: ignore[assignment]
     mu: Any
     nu: Any

@@ -14,6 +14,7 @@ with install_import_hook("purenn", "beartype.beartype"):
     import purenn.random
     import purenn.training
     import purenn.tree  # noqa: F401
+    from purenn.verify import devices
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -27,11 +28,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "device" in metafunc.fixturenames:
-        choice = metafunc.config.getoption("--device")
-        platforms = {device.platform for device in jax.devices()} | {"cpu"}
-        chosen = sorted(platforms if choice == "all" else {choice})
-        devices = [jax.devices(platform)[0] for platform in chosen]
-        metafunc.parametrize("device", devices, ids=chosen)
+        chosen = devices(metafunc.config.getoption("--device"))
+        metafunc.parametrize("device", chosen, ids=[device.platform for device in chosen])
 
 
 @pytest.fixture(autouse=True)

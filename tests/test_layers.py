@@ -351,6 +351,9 @@ def test_more_is_refused() -> None:
         MODEL.forward(PARAMS, {"mean": X}, X)
     with pytest.raises(ShapeError, match=re.escape("dense: x has shape (4,), expected (batch, ")):
         dense(6).forward(PARAMS["hidden"], {}, np.ones(4, np.float32))
+    integers = {"kernel": np.ones((4, 6), int), "bias": np.ones(6, int)}
+    with pytest.raises(DtypeError, match="dense: x has dtype int64, expected a floating dtype"):
+        dense(6).forward(integers, {}, np.ones((5, 4), int))
     with pytest.raises(DomainError, match="dense: features is 0, expected at least 1"):
         dense(0)
     with pytest.raises(ShapeError, match=re.escape("a: dense: input_shape is (), expected")):

@@ -109,7 +109,11 @@ def test_blocks_of_a_long_stream_fit_together(dtype: str) -> None:
     same(random.split(key, MANY[0]), jax.random.split(key, MANY[0]))
 
 
-def near(got: Array, expected: Any, scale: Any, ulps: float = 4) -> None:
+# The float64 erf⁻¹ of JAX 0.10 is off by 22 ULPs where |u| > 1/2, that of JAX 0.12 by 5.
+ULPS = {"float16": 4, "float32": 4, "float64": 16}
+
+
+def near(got: Array, expected: Any, scale: Any) -> None:
     """No further apart than rounding the uniform number u = erf(z/√2), of size scale, explains.
 
     dz/du = √(π/2)·exp(z²/2), which is large in the tails, so there z has few digits.
@@ -118,7 +122,7 @@ def near(got: Array, expected: Any, scale: Any, ulps: float = 4) -> None:
     assert (got.shape, got.dtype) == (expected.shape, expected.dtype)
     z = expected.astype(np.float64)
     steep = np.sqrt(np.pi / 2) * np.exp(np.minimum(z**2 / 2, 700)) * scale
-    bound = ulps * np.finfo(expected.dtype).eps * (np.abs(z) + steep)
+    bound = ULPS[expected.dtype.name] * np.finfo(expected.dtype).eps * (np.abs(z) + steep)
     assert (np.abs(got.astype(np.float64) - z) <= bound).all()
 
 
@@ -149,7 +153,7 @@ def test_truncated_normal_of_initializers(key: Array, dtype: str) -> None:
     # Between ±2, erf⁻¹ is well conditioned: a few ULPs, near 0 too.
     got = random.truncated_normal(key, -2, 2, (1000,), dtype)
     expected = np.asarray(jax.random.truncated_normal(key, -2, 2, (1000,), dtype))
-    np.testing.assert_array_max_ulp(got, expected, 8)
+    np.testing.assert_array_max_ulp(got, expected, 2 * ULPS[dtype])
 
 
 @few

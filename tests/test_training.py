@@ -215,6 +215,14 @@ def test_a_run_is_pure_and_goes_on_bit_for_bit(optimizer: Any) -> None:
         tree.map(np.testing.assert_array_equal, state, again)
 
 
+def test_a_run_starts_from_two_keys_made_of_one() -> None:
+    start = init_state(MODEL, adam(0.1), KEY, (4,))
+    init_key, train_key = random.split(KEY)
+    tree.map(np.testing.assert_array_equal, start.params, MODEL.init(init_key, (4,))[0])
+    np.testing.assert_array_equal(start.key, train_key)
+    assert (start.step, start.step.dtype) == (0, np.int32)
+
+
 def test_the_caller_owns_the_loop() -> None:
     step, start, epoch = draw_run(sgd(0.1))
     asked = []

@@ -1,0 +1,1 @@
+"""The rules in JAX, module by module as in ``purenn.ops``."""

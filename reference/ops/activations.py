@@ -13,7 +13,9 @@ def relu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return jax.nn.relu(x)
 
 
-def leaky_relu(x: Float[Array, "*shape"], *, negative_slope: float = 0.01) -> Float[Array, "*shape"]:
+def leaky_relu(
+    x: Float[Array, "*shape"], *, negative_slope: float = 0.01
+) -> Float[Array, "*shape"]:
     return jax.nn.leaky_relu(x, negative_slope)
 
 
@@ -43,7 +45,9 @@ def gelu(x: Float[Array, "*shape"], *, approximate: bool = True) -> Float[Array,
     return x * jax.scipy.special.erfc(-x / jnp.sqrt(2 * one)) / 2
 
 
-def softmax(x: Float[Array, "*batch features"], *, axis: int = -1) -> Float[Array, "*batch features"]:
+def softmax(
+    x: Float[Array, "*batch features"], *, axis: int = -1
+) -> Float[Array, "*batch features"]:
     return jax.nn.softmax(x, axis)
 
 

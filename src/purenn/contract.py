@@ -145,17 +145,15 @@ def _check_domain(
         inside = (x >= low) & (x <= high)
         domain = f"0 to {high} ({marker.dim} − 1)"
     elif isinstance(marker, Interval):
-        inside = np.ones(x.shape, bool)
-        for compare, bound in (
-            (np.greater, marker.gt),
-            (np.greater_equal, marker.ge),
-            (np.less, marker.lt),
-            (np.less_equal, marker.le),
-        ):
-            if bound is not None:
-                inside &= compare(x, bound) | np.isnan(x)
-        ends = {"> ": marker.gt, "≥ ": marker.ge, "< ": marker.lt, "≤ ": marker.le}
-        domain = " and ".join(f"{sign}{end}" for sign, end in ends.items() if end is not None)
+        bounds = [
+            ("> ", np.greater, marker.gt),
+            ("≥ ", np.greater_equal, marker.ge),
+            ("< ", np.less, marker.lt),
+            ("≤ ", np.less_equal, marker.le),
+        ]
+        given = [(sign, test, cast(float, end)) for sign, test, end in bounds if end is not None]
+        inside = np.all([test(x, end) for _, test, end in given], axis=0)
+        domain = " and ".join(f"{sign}{end}" for sign, _, end in given)
     else:
         return
     if not inside.all():

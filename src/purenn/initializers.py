@@ -45,7 +45,7 @@ def ones(key: Key, shape: Shape, dtype: DTypeLike = np.float32) -> Float[Array, 
     return np.ones(shape, kind)
 
 
-def variance_scaling(scale: float, mode: Mode, distribution: Distribution) -> Initializer:
+def variance_scaling(scale: int | float, mode: Mode, distribution: Distribution) -> Initializer:
     """Draw kernels of mean 0 and variance σ² = scale/fan.
 
     The fan is, by ``mode``, fan-in, fan-out, or their arithmetic or geometric mean. The

@@ -184,8 +184,8 @@ def randint(
     """Draw integers from ``minval`` to ``maxval`` − 1; ``minval`` if there are none.
 
     Bounds beyond the dtype are moved to its ends: ``randint(key, shape, 0, 256, np.uint8)`` draws
-    any byte. A draw is (2ⁿh + l) mod (maxval − minval) with words h and l of n ≥ 32 bits, without
-    h where that needs more than n bits: slightly biased for a range that is no power of two.
+    any byte. A draw is minval + (2ⁿh + l) mod span, with two words of n ≥ 32 bits and without h
+    where span > √2ⁿ: slightly biased, as in JAX, unless the span is a power of two.
     """
     shape, kind = admit("randint", key, shape, dtype, INTEGERS)
     ends = np.iinfo(kind)
@@ -293,7 +293,7 @@ def _stretch(unit: Array, span: np.floating[Any], low: np.floating[Any]) -> None
         unit *= span  # exact for a power of two
         unit += low
     elif unit.dtype == np.float32:
-        np.add(unit * np.float64(span), low, out=unit, casting="same_kind")
+        np.add(unit * np.float64(span), low, out=unit)
     else:
         # What the product (Dekker 1971) and the sum (Knuth 1969) lose is added before rounding.
         product = unit * span

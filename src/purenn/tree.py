@@ -36,7 +36,8 @@ def map_with_path(function: Callable[..., Any], tree: Tree, *rest: Tree, path: P
     children = _children(tree)
     others = [_children(other) for other in rest]
     for other, their in zip(rest, others, strict=True):
-        if (children is None) != (their is None) or (children is not None and type(other) is not type(tree)):
+        leaf = children is None
+        if leaf != (their is None) or not (leaf or type(other) is type(tree)):
             raise TreeError(_mismatch(path, _kind(other), _kind(tree)))
         if children is not None and their is not None and children.keys() != their.keys():
             raise TreeError(_mismatch(path, f"keys {[*their]}", f"keys {[*children]}"))
@@ -114,13 +115,9 @@ def check_like(name: str, tree: Tree, like: Tree) -> None:
 
     def check(path: Path, expected: Array, got: Array) -> None:
         if got.shape != expected.shape:
-            raise ShapeError(
-                f"{name}{show(path)} has shape {got.shape}, expected {expected.shape}"
-            )
+            raise ShapeError(f"{name}{show(path)} has shape {got.shape}, expected {expected.shape}")
         if got.dtype != expected.dtype:
-            raise DtypeError(
-                f"{name}{show(path)} has dtype {got.dtype}, expected {expected.dtype}"
-            )
+            raise DtypeError(f"{name}{show(path)} has dtype {got.dtype}, expected {expected.dtype}")
 
     try:
         map_with_path(check, like, tree)
@@ -137,7 +134,9 @@ def ravel(tree: Tree) -> tuple[Array, Callable[[Array], Tree]]:
     every = leaves(tree)
     dtypes = {leaf.dtype for leaf in every}
     if len(dtypes) > 1:
-        raise DtypeError(f"ravel: leaves have dtypes {sorted(dtype.name for dtype in dtypes)}, expected one")
+        raise DtypeError(
+            f"ravel: leaves have dtypes {sorted(dtype.name for dtype in dtypes)}, expected one"
+        )
     vector = np.concatenate([leaf.ravel() for leaf in every]) if every else np.zeros(0)
 
     def unravel(vector: Array) -> Tree:

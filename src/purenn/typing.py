@@ -12,8 +12,8 @@ say what those two cannot.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias, get_args, get_origin
 from typing import Annotated as Annotated
+from typing import Any, NamedTuple, TypeAlias, get_args, get_origin
 
 import numpy as np
 from annotated_types import Interval as Interval
@@ -32,7 +32,7 @@ Key: TypeAlias = UInt32[Array, "2"]
 """Two words that stand for a stream of random numbers; see :mod:`purenn.random`."""
 
 Pullback: TypeAlias = Callable[..., tuple[Any, ...]]
-"""``pullback(dy) -> (dx1, …, dxn)``: one cotangent per positional argument, ``None`` for integers."""
+"""``pullback(dy) -> (dx1, …, dxn)``: a cotangent per positional argument, ``None`` for integers."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Spec(NamedTuple):
     """What an array annotation says, taken apart."""
 
     dims: tuple[str, ...]
-    """Dimension names (``in``), sizes (``3``), ``_`` for any size, ``*name`` or ``...`` for any number."""
+    """Names (``in``), sizes (``3``), ``_`` for any size, ``*name`` or ``...`` for any number."""
     floating: bool
     markers: tuple[Any, ...]
 

@@ -1,4 +1,4 @@
-"""What the rules share: the precision that they compute in, and exponentials that keep their digits."""
+"""What the rules share: the precision they compute in, and exponentials that keep their digits."""
 
 import numpy as np
 
@@ -42,7 +42,7 @@ def decay(scale: Array | float, u: Array, fine: Array | None = None) -> Array:
     Right also where e^u alone would be subnormal and the product is not, as x·e^x at −714 in
     float64: e^u then enters as two factors.
     """
-    y = scale * np.exp(np.maximum(u, _NORMAL))
+    y: Array = scale * np.exp(np.maximum(u, _NORMAL))
     if np.min(u, initial=0.0) < _NORMAL:
         y = y * np.exp(np.minimum(u - _NORMAL, 0.0))
     return y if fine is None else y * np.exp(fine)
@@ -51,7 +51,7 @@ def decay(scale: Array | float, u: Array, fine: Array | None = None) -> Array:
 def scaled_sigmoid(scale: Array | float, x: Array) -> Array:
     """scale·σ(x): scale·(eⁿ or 1)/(1 + eⁿ) with n = −|x|."""
     n = negative_half(x)
-    return np.where(x > 0, scale, decay(scale, n)) / (1 + np.exp(n))
+    return np.asarray(np.where(x > 0, scale, decay(scale, n)) / (1 + np.exp(n)))
 
 
 def bell(scale: Array, n: Array) -> Array:
@@ -60,7 +60,7 @@ def bell(scale: Array, n: Array) -> Array:
 
 
 def subtract_maximum(x: Array, axis: int) -> tuple[Array, Array]:
-    """Return d = x − max(x) along ``axis`` and what rounding cut off it, so that e^d·(1 + rest) is sharp.
+    """d = x − max(x) along ``axis`` and what rounding cut off it: e^d·(1 + that) is sharp.
 
     The relative error of e^d is the absolute error of d: at d = −700 half an ULP of d is 512
     ULP of e^d. The exact remainder of a subtraction is Knuth's (TAOCP 2, 4.2.2, theorem B).

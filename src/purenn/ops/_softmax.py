@@ -30,7 +30,7 @@ def softmax(x: Array, axis: int) -> Array:
 
 
 def log_softmax(x: Array, axis: int) -> LogSoftmax:
-    """log p = d − log1p(s), d = x − max(x) and s the sum of e^d over all entries but the largest."""
+    """log p = d − log1p(s), with d = x − max(x) and s the sum of e^d without the largest."""
     _refuse_empty("log_softmax", x, axis)
     d, lost = subtract_maximum(x, axis)
     top = np.argmax(x, axis=axis, keepdims=True)
@@ -49,7 +49,7 @@ def log_softmax_pullback(dy: Array, y: LogSoftmax, axis: int) -> Array:
     others = dy.copy()
     np.put_along_axis(others, y.top, 0, axis)
     sum_of_others = np.sum(others, axis=axis, keepdims=True)
-    dx = dy - y.p * (sum_of_others + at_top)
+    dx: Array = dy - y.p * (sum_of_others + at_top)
     p_top = np.take_along_axis(y.p, y.top, axis)
     np.put_along_axis(dx, y.top, y.rest * at_top - p_top * sum_of_others, axis)
     return dx

@@ -7,7 +7,7 @@ import numpy as np
 
 from purenn.contract import rule, unchecked
 from purenn.ops import _softmax
-from purenn.ops._numerics import at_least_single, narrow, scaled_sigmoid, widen
+from purenn.ops._numerics import narrow, scaled_sigmoid, widen
 from purenn.typing import Annotated, Array, Float, Index, Int, Interval, Pullback, Simplex
 
 
@@ -119,9 +119,7 @@ def squared_error(
     predictions: Float[Array, "*shape"], targets: Float[Array, "*shape"]
 ) -> Float[Array, "*shape"]:
     """(predictions − targets)², elementwise."""
-    return narrow(
-        np.square(at_least_single(predictions) - at_least_single(targets)), predictions
-    )
+    return narrow(np.square(widen(predictions) - widen(targets)), predictions)
 
 
 @rule
@@ -131,8 +129,7 @@ def squared_error_vjp(
     """squared_error with its pullback: dpredictions = 2(predictions − targets)·dL = −dtargets."""
 
     def pullback(dy: Array) -> tuple[Array, Array]:
-        difference = at_least_single(predictions) - at_least_single(targets)
-        dpredictions = narrow(2 * difference * at_least_single(dy), predictions)
-        return dpredictions, narrow(-dpredictions, targets)
+        dpredictions = 2 * (widen(predictions) - widen(targets)) * widen(dy)
+        return narrow(dpredictions, predictions), narrow(-dpredictions, targets)
 
     return unchecked(squared_error)(predictions, targets), pullback

@@ -5,7 +5,7 @@ compare value and cotangents with the exact derivative, with ``jax.vjp`` and wit
 equivalent. It needs ``pip install purenn[verify]``.
 """
 
-from purenn.verify.examine import DTYPES, DerivativeError, Finding, check, examine
+from purenn.verify.examine import DTYPES, DerivativeError, Finding, check, devices, examine
 from purenn.verify.rules import DiscoveryError, Rule, discover
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Finding",
     "Rule",
     "check",
+    "devices",
     "discover",
     "examine",
 ]

@@ -121,8 +121,7 @@ def _elements(low: float, high: float, dtype: np.dtype[Any]) -> st.SearchStrateg
     special = [0.0, -0.0, 1.0, -1.0, 0.5, 17.0, -17.0, 1e-30, -1e-30, huge, -huge, subnormal]
     kept = [float(dtype.type(v)) for v in special if low <= v <= high]
     ranges = [
-        _floats(max(low, -end), min(high, end), dtype)
-        for end in (1.0, 8.0, float(np.rint(far)))
+        _floats(max(low, -end), min(high, end), dtype) for end in (1.0, 8.0, float(np.rint(far)))
     ]
     return st.one_of(*ranges, st.sampled_from(kept))
 

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import hypothesis
@@ -10,7 +11,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from purenn.typing import Array, Shape
-from purenn.verify import draw, exact, judge, oracles, properties
+from purenn.verify import balls, draw, judge, oracles, properties
 from purenn.verify.oracles import Answer
 from purenn.verify.properties import Failure
 from purenn.verify.rules import Rule
@@ -57,11 +58,11 @@ def examine(
 ) -> Finding:
     """Examine ``rule`` in ``dtype`` on ``examples`` drawn inputs.
 
-    ``devices`` are the JAX devices of the compiled equivalent, by default one of each platform.
+    ``devices`` are the JAX devices of the compiled equivalent, by default the CPU alone.
     A failure is shrunk to the plainest input and told with code that reproduces it. Whatever the
     rule raises is a verdict, never the end of the run.
     """
-    where = one_of_each_platform() if devices is None else devices
+    where = jax.devices("cpu")[:1] if devices is None else devices
     worst = {"ours": 0.0, "autodiff": 0.0}
 
     @hypothesis.seed(seed)
@@ -113,10 +114,14 @@ def check(rule: Rule, dtypes: Sequence[str] = DTYPES, **options: Any) -> list[Fi
     return findings
 
 
-def one_of_each_platform() -> list[Any]:
-    """The first JAX device of every platform that JAX sees, the CPU always among them."""
-    platforms = {device.platform for device in jax.devices()} | {"cpu"}
-    return [jax.devices(platform)[0] for platform in sorted(platforms)]
+def devices(choice: Literal["cpu", "gpu", "all"] = "all") -> list[Any]:
+    """The first JAX device of each platform chosen; all are those that JAX sees, the CPU always.
+
+    Raises:
+        RuntimeError: JAX sees no such device.
+    """
+    every = sorted({device.platform for device in jax.devices()} | {"cpu"})
+    return [jax.devices(platform)[0] for platform in (every if choice == "all" else [choice])]
 
 
 def reproduce(rule: Rule, primals: Sequence[Array], dy: Array) -> str:
@@ -180,7 +185,7 @@ def _quantities(
                 {name: rival for name, rival in theirs.items() if rival is not None},
                 exact_dx,
                 scale,
-                lambda i=i: oracles.sensitivities(rule, primals, dy)[i],  # type: ignore[misc]
+                partial(oracles.sensitivity, rule, primals, dy, i),
             )
 
 
@@ -206,7 +211,7 @@ def _judge(it: Quantity, worst: dict[str, float]) -> None:
         told = "".join(f"; {name}: {rival[place]!s}" for name, rival in it.rivals.items())
         raise Failure(
             f"{it.name}{index}: got {it.ours[place]!s}, "
-            f"expected {exact.nearest(it.truth)[place]:.17g}, "
+            f"expected {balls.nearest(it.truth)[place]:.17g}, "
             f"off by {found[place]:.3g} ULP{told}"
         )
 

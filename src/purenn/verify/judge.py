@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from purenn.typing import Array
-from purenn.verify import exact
+from purenn.verify import balls
 
 TOLERANCE = 8.0
 """In units in the last place of the terms that a number is the sum of."""
@@ -15,7 +15,7 @@ def ulp(scale: Array, dtype: np.dtype[Any]) -> Array:
     """The spacing of ``dtype`` at ``scale``, in float64; no less than at its smallest normal."""
     info = np.finfo(dtype)
     _, exponent = np.frexp(np.maximum(scale, float(info.tiny)))
-    return np.ldexp(1.0, exponent - 1 - info.nmant)
+    return np.asarray(np.ldexp(1.0, exponent - 1 - info.nmant))
 
 
 def errors(x: Array, truth: Array, scale: Array) -> Array:
@@ -25,11 +25,11 @@ def errors(x: Array, truth: Array, scale: Array) -> Array:
     more than to be there too: a result that underflows to 0 is right.
     """
     info = np.finfo(x.dtype)
-    distance, size = exact.distance(x, truth), np.abs(exact.nearest(truth))
+    distance, size = balls.distance(x, truth), np.abs(balls.nearest(truth))
     unit = ulp(scale, x.dtype)
-    subnormal = size < float(info.tiny)
-    with np.errstate(over="ignore", invalid="ignore"):
-        found = np.where(subnormal, np.floor(distance / float(info.tiny)), distance / unit)
+    unit = np.where(size < float(info.tiny), np.maximum(unit, float(info.tiny)), unit)
+    with np.errstate(over="ignore"):
+        found = distance / unit
     return np.where(scale <= float(info.max) / 4, found, 0.0)
 
 

@@ -8,10 +8,10 @@ import flint
 import jax
 import numpy as np
 from flint import arb
-from jax.extend.core import ClosedJaxpr
 
 from purenn.typing import Array, Shape
-from purenn.verify import exact
+from purenn.verify import balls, exact
+from purenn.verify.balls import Balls
 from purenn.verify.rules import Rule
 
 Cotangents = tuple[Array | None, ...]
@@ -30,8 +30,8 @@ class Answer(NamedTuple):
 class Truth(NamedTuple):
     """What is right, as balls, and how large the terms are that it is made of."""
 
-    value: Array
-    cotangents: Cotangents
+    value: Balls
+    cotangents: tuple[Balls | None, ...]
     value_scale: Array
     """|f| + |J|·|x|: what a relative error of the inputs makes of the value."""
     cotangent_scales: Cotangents
@@ -46,7 +46,7 @@ def is_floating(x: Array) -> bool:
 def autodiff(
     rule: Rule, primals: Sequence[Array], dy: Array, device: Any, jit: bool = True
 ) -> Answer:
-    """``jax.vjp`` of the reference in the dtype of the primals, compiled or operation by operation."""
+    """``jax.vjp`` of the reference in the primals' dtype, compiled or operation by operation."""
     with (
         jax.enable_x64(True),
         jax.default_matmul_precision("highest"),
@@ -55,8 +55,7 @@ def autodiff(
         run = _compiled(rule) if jit else _vjp_of(rule)
         value, cotangents = run(tuple(jax.numpy.asarray(x) for x in primals), jax.numpy.asarray(dy))
     found = [
-        np.asarray(c) if is_floating(x) else None
-        for x, c in zip(primals, cotangents, strict=True)
+        np.asarray(c) if is_floating(x) else None for x, c in zip(primals, cotangents, strict=True)
     ]
     return Answer(np.asarray(value), tuple(found))
 
@@ -64,80 +63,80 @@ def autodiff(
 def truth(rule: Rule, primals: Sequence[Array], dy: Array) -> Truth:
     """The value and cotangents as the exact derivative of the reference has them."""
     value, jacobians = _exact_jacobians(rule, primals)
-    with flint.ctx.workprec(256):
-        weights = exact.balls(dy)
-        cotangents = [None if j is None else _contract(weights, j) for j in jacobians]
-        scales = [None if j is None else _contract(exact.absolute(weights), exact.absolute(j)) for j in jacobians]
-        value_scale = exact.absolute(value)
+    with flint.ctx.workprec(_STEP_BITS):
+        weights = balls.from_floats(dy)
+        sizes = balls.absolute(weights)
+        value_scale = balls.absolute(value)
         for x, j in zip(primals, jacobians, strict=True):
             if j is not None:
-                sizes = np.reshape(exact.absolute(exact.balls(x)), (*x.shape, *[1] * dy.ndim))
-                axes = tuple(range(x.ndim))
-                value_scale = value_scale + np.sum(exact.absolute(j) * sizes, axis=axes, initial=arb(0))
-    return Truth(
-        value,
-        tuple(cotangents),
-        exact.nearest(np.asarray(value_scale, object)),
-        tuple(None if s is None else exact.nearest(s) for s in scales),
-    )
+                by_x = np.moveaxis(balls.absolute(j), range(x.ndim), range(-x.ndim, 0))
+                value_scale = value_scale + _contract(balls.absolute(balls.from_floats(x)), by_x)
+        return Truth(
+            value,
+            tuple(None if j is None else _contract(weights, j) for j in jacobians),
+            balls.nearest(value_scale),
+            tuple(
+                None if j is None else balls.nearest(_contract(sizes, balls.absolute(j)))
+                for j in jacobians
+            ),
+        )
 
 
-def sensitivities(rule: Rule, primals: Sequence[Array], dy: Array) -> Cotangents:
-    """Σ over arguments of |∂(Jᵀdy)/∂x|·‖x‖∞: what relative errors of the inputs make of Jᵀdy.
+def sensitivity(rule: Rule, primals: Sequence[Array], dy: Array, argument: int) -> Array:
+    """Σ over all x of |∂(Jᵀdy)/∂x|·‖x‖∞: what relative errors of the inputs do to one cotangent.
 
     In exact arithmetic a quotient of differences is as good as a derivative.
     """
     step = arb(2) ** -_STEP
-    _, at = _exact_jacobians(rule, primals, _STEP_BITS)
+
+    def cotangent(at: Sequence[Array | Balls]) -> Balls:
+        return _contract(balls.from_floats(dy), _exact_jacobians(rule, at, _STEP_BITS)[1][argument])
+
     with flint.ctx.workprec(2 * _STEP_BITS):
-        weights = exact.balls(dy)
-        here = [None if j is None else _contract(weights, j) for j in at]
-        sums = [None if h is None else np.zeros(h.shape) for h in here]
+        here = cotangent(primals)
+        total = np.zeros(here.shape)
         for i, x in enumerate(primals):
-            if not is_floating(x) or not x.size:
-                continue
-            largest = float(np.max(np.abs(x)))
-            for place in np.ndindex(x.shape):
-                moved = [exact.balls(p) if is_floating(p) else p for p in primals]
+            for place in np.ndindex(x.shape) if is_floating(x) else ():
+                moved: list[Any] = [*primals]
+                moved[i] = balls.from_floats(x)
                 moved[i][place] += step
-                _, there = _exact_jacobians(rule, moved, _STEP_BITS)
-                for total, a, b in zip(sums, here, there, strict=True):
-                    if total is not None and a is not None and b is not None:
-                        slope = exact.nearest(abs(_contract(weights, b) - a) / step)
-                        total += slope * largest
-    return tuple(sums)
+                slope = balls.absolute(cotangent(moved) - here) / step
+                total += balls.nearest(slope) * float(np.max(np.abs(x)))
+    return total
 
 
 def _exact_jacobians(
-    rule: Rule, primals: Sequence[Array], bits: int = 80
-) -> tuple[Array, list[Array | None]]:
+    rule: Rule, primals: Sequence[Array | Balls], bits: int = 80
+) -> tuple[Balls, list[Balls | None]]:
     """The value, and per floating argument ∂y/∂x as balls of shape (*x.shape, *y.shape)."""
-    floating = [exact.is_number(x) for x in primals]
+    floating = [balls.is_number(x) for x in primals]
     counts = [x.size if number else 0 for x, number in zip(primals, floating, strict=True)]
-    tangents: list[Array | None] = []
-    for i, x in enumerate(primals):
-        block = np.zeros((sum(counts), counts[i]))
-        block[sum(counts[:i]) : sum(counts[: i + 1])] = np.eye(counts[i])
-        tangents.append(block.reshape((sum(counts), *x.shape)) if floating[i] else None)
-    shapes = tuple((x.shape, floating[i]) for i, x in enumerate(primals))
+    directions = np.split(np.eye(sum(counts)), np.cumsum(counts)[:-1], axis=1)
+    tangents = [
+        block.reshape((sum(counts), *x.shape)) if number else None
+        for x, block, number in zip(primals, directions, floating, strict=True)
+    ]
+    shapes = tuple((x.shape, number) for x, number in zip(primals, floating, strict=True))
     (result,) = exact.evaluate(_trace(rule, shapes), primals, tangents, bits)
     columns = result.tangents
     if columns is None:
-        columns = exact.balls(np.zeros((sum(counts), *result.value.shape)))
-    blocks = np.split(columns, np.cumsum(counts)[:-1])
+        columns = balls.zeros((sum(counts), *result.value.shape))
     return result.value, [
         block.reshape((*x.shape, *result.value.shape)) if number else None
-        for x, block, number in zip(primals, blocks, floating, strict=True)
+        for x, block, number in zip(
+            primals, np.split(columns, np.cumsum(counts)[:-1]), floating, strict=True
+        )
     ]
 
 
-def _contract(dy: Array, jacobian: Array) -> Array:
-    axes = tuple(range(jacobian.ndim - dy.ndim, jacobian.ndim))
-    return np.asarray(np.sum(jacobian * dy, axis=axes, initial=arb(0)), object)
+def _contract(weights: Balls, jacobian: Balls) -> Balls:
+    """Σ over the trailing axes of ``jacobian``, those of ``weights``."""
+    axes = tuple(range(jacobian.ndim - weights.ndim, jacobian.ndim))
+    return np.asarray(np.add.reduce(jacobian * weights, axis=axes, initial=arb(0)), object)
 
 
 @cache
-def _trace(rule: Rule, shapes: tuple[tuple[Shape, bool], ...]) -> ClosedJaxpr:
+def _trace(rule: Rule, shapes: tuple[tuple[Shape, bool], ...]) -> Any:
     with jax.enable_x64(True):
         examples = [np.zeros(shape, np.float64 if number else np.int32) for shape, number in shapes]
         return jax.make_jaxpr(lambda *xs: rule.reference(*xs, **dict(rule.static)))(*examples)
