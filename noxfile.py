@@ -1,0 +1,68 @@
+"""What is run, and with what: ``nox`` lints, checks the types and runs the tests.
+
+Each session makes its own environment. A Python that is not installed is left out with a word.
+"""
+
+import os
+
+import nox
+
+PYTHONS = ["3.11", "3.12", "3.13"]
+
+nox.needs_version = ">=2024.4.15"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.sessions = ["lint", "typecheck", "tests"]
+# Under CI nox would take a missing Python for an error, and uv would fetch one.
+nox.options.error_on_missing_interpreters = False
+os.environ.setdefault("UV_PYTHON_DOWNLOADS", "never")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff: style, mistakes, formatting."""
+    session.install("ruff>=0.9")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def typecheck(session: nox.Session) -> None:
+    """Mypy in strict mode, over everything."""
+    session.install("mypy>=1.14", "nox", "-e", ".[dev]")
+    session.run("mypy")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """The tests, with the newest release of everything."""
+    session.install("-e", ".[dev]")
+    session.run("pytest", "-n", "auto", *session.posargs)
+
+
+@nox.session(python=PYTHONS[0])
+def tests_oldest(session: nox.Session) -> None:
+    """The tests, with the lowest version of every dependency that pyproject.toml allows."""
+    session.install("uv")
+    requirements = os.path.join(session.create_tmp(), "oldest.txt")
+    session.run(
+        "uv", "pip", "compile", "pyproject.toml", "--extra=dev", "--resolution=lowest-direct",
+        f"--python-version={PYTHONS[0]}", f"--output-file={requirements}", "--quiet",
+    )  # fmt: skip
+    session.install("-r", requirements)
+    session.install("--no-deps", "-e", ".")
+    session.run("pytest", "-n", "auto", *session.posargs)
+
+
+@nox.session
+def verify(session: nox.Session) -> None:
+    """Examine every rule and print the table."""
+    session.install("-e", ".[verify]")
+    session.run("python", "-m", "purenn", "verify", *session.posargs)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Train on handwritten digits, then examine every rule: the short tour."""
+    session.install("-e", ".[train,verify]")
+    session.run("python", "-m", "purenn", "demo", *session.posargs)
+    session.run("python", "-m", "purenn", "verify")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import hypothesis
 import jax
 import pytest
 from jaxtyping import install_import_hook
@@ -14,7 +15,12 @@ with install_import_hook("purenn", "beartype.beartype"):
     import purenn.random
     import purenn.training
     import purenn.tree  # noqa: F401
-    from purenn.verify import devices
+
+from purenn.verify import devices  # outside: beartype and Hypothesis both mind the random state
+
+# The first example compiles, and no test depends on the time.
+hypothesis.settings.register_profile("purenn", deadline=None)
+hypothesis.settings.load_profile("purenn")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

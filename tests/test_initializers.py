@@ -48,8 +48,8 @@ def test_uniform(key: Array, shape: Shape, dtype: str, name: str) -> None:
     assert ours(key, shape, dtype).shape == shape
 
 
-# Room for the erf⁻¹ of JAX, which in float64 is off by up to 22 ULPs in JAX 0.10.
-ULPS = {"float32": 10, "float64": 32}
+# Room for JAX's erf⁻¹, which is off by 5 ULPs, and by some 30 in the float64 of JAX 0.10.
+ULPS = {"float32": 10, "float64": 64}
 
 
 @few
@@ -83,10 +83,12 @@ def test_variance_scaling(
 def test_variance_scaling_normal(key: Array, dtype: str) -> None:
     ours, theirs = pair("variance_scaling", 2.0, "fan_in", "normal")
     got, expected = ours(key, (30, 40), dtype), np.asarray(theirs(key, (30, 40), dtype))
-    # In the tails JAX's erf⁻¹ has few digits: see test_random.
-    tail = np.abs(expected) > 2 * sqrt(2 / 30)
-    ulps(got[~tail], expected[~tail], ULPS[dtype])
-    np.testing.assert_allclose(got, expected, rtol=2e4 * np.finfo(dtype).eps)
+    sigma = sqrt(2 / 30)
+    z = np.abs(expected.astype(np.float64)) / sigma
+    ulps(got[z < 2], expected[z < 2], ULPS[dtype])
+    # In the tails a rounding of the uniform number costs digits: see test_random.
+    bound = 4 * np.finfo(dtype).eps * sigma * (z + np.sqrt(np.pi / 2) * np.exp(z**2 / 2))
+    assert (np.abs(got - expected)[z >= 2] <= bound[z >= 2]).all()
 
 
 @pytest.mark.parametrize("name", ["zeros", "ones"])

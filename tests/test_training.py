@@ -220,7 +220,7 @@ def test_a_run_starts_from_two_keys_made_of_one() -> None:
     init_key, train_key = random.split(KEY)
     tree.map(np.testing.assert_array_equal, start.params, MODEL.init(init_key, (4,))[0])
     np.testing.assert_array_equal(start.key, train_key)
-    assert (start.step, start.step.dtype) == (0, np.int32)
+    np.testing.assert_array_equal(start.step, np.zeros((), np.int32), strict=True)
 
 
 def test_the_caller_owns_the_loop() -> None:

@@ -115,7 +115,10 @@ def _verify(options: argparse.Namespace) -> int:
     try:
         rules = verify.discover(options.target, against)
     except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] in (options.target.split(".")[0], against.split(".")[0]):
+        if (error.name or "").split(".")[0] in (
+            options.target.split(".")[0],
+            against.split(".")[0],
+        ):
             raise UsageError(f"{error}, neither installed nor in {Path.cwd()}") from None
         raise
     except verify.DiscoveryError as error:
@@ -123,7 +126,9 @@ def _verify(options: argparse.Namespace) -> int:
     unknown = set(options.rules) - {rule.name for rule in rules}
     if unknown:
         known = ", ".join(dict.fromkeys(rule.name for rule in rules))
-        raise UsageError(f"no rule {', '.join(sorted(unknown))} in {options.target}; it has {known}")
+        raise UsageError(
+            f"no rule {', '.join(sorted(unknown))} in {options.target}; it has {known}"
+        )
     chosen = [rule for rule in rules if not options.rules or rule.name in options.rules]
     try:
         devices = verify.devices(options.device)
@@ -137,9 +142,7 @@ def _verify(options: argparse.Namespace) -> int:
     )
     jobs = [(rule, dtype) for rule in chosen for dtype in options.dtype or verify.DTYPES]
     findings = [
-        verify.examine(
-            rule, dtype, devices=devices, examples=options.examples, seed=options.seed
-        )
+        verify.examine(rule, dtype, devices=devices, examples=options.examples, seed=options.seed)
         for rule, dtype in track(
             jobs, "examining", console=console, transient=True, disable=not console.is_terminal
         )
@@ -174,5 +177,8 @@ def _demo(options: argparse.Namespace) -> int:
 
     if not options.output.parent.is_dir():
         raise UsageError(f"--output: there is no folder {options.output.parent}")
-    demo.run(options.key, options.output)
+    try:
+        demo.run(options.key, options.output)
+    except OSError as error:
+        raise UsageError(f"--output: {error}") from None
     return 0

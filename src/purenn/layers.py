@@ -13,7 +13,7 @@ import inspect
 import math
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, ParamSpec, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -24,9 +24,6 @@ from purenn.errors import DomainError, DtypeError, ShapeError, TreeError
 from purenn.initializers import lecun_normal, zeros
 from purenn.ops import activations, linear
 from purenn.typing import Array, Key, Params, Pullback, Shape
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 State: TypeAlias = dict[str, Any]
 """Nested dict of what a layer remembers without training it, such as running statistics."""
@@ -116,7 +113,7 @@ def activation(rule: Callable[..., Array], **static: Any) -> Layer:
         DomainError: no ``<name>_vjp`` stands beside ``rule`` in its module.
     """
     inspect.signature(rule).bind(None, **static)
-    name, apply, apply_vjp = rule.__name__, _behind_door(rule), _behind_door(vjp_of(rule))
+    name, apply, apply_vjp = rule.__name__, unchecked(rule), unchecked(vjp_of(rule))
 
     def shape(input_shape: Shape) -> Shape:
         return input_shape
@@ -270,11 +267,6 @@ def vjp_of(rule: Callable[..., Array]) -> Callable[..., tuple[Array, Pullback]]:
             f"{rule.__name__} has no derivative: {rule.__module__}.{name} does not exist"
         )
     return found  # type: ignore[no-any-return]
-
-
-def _behind_door(function: Callable[P, R]) -> Callable[P, R]:
-    # A rule of one's own need not have a door.
-    return unchecked(function) if hasattr(function, "__wrapped__") else function
 
 
 def _without_parameters(

@@ -28,11 +28,22 @@ def map(function: Callable[..., Any], tree: Tree, *rest: Tree) -> Tree:
     Raises:
         TreeError: the trees differ in structure; the message names the path.
     """
+    if type(tree) is dict and all(type(o) is dict and o.keys() == tree.keys() for o in rest):
+        try:
+            return {step: map(function, tree[step], *[o[step] for o in rest]) for step in tree}
+        except TreeError:
+            # Without the path this is three times as fast, so it is looked for only now.
+            map_with_path(lambda *_: None, tree, *rest)
+            raise
     return map_with_path(lambda _, *leaves: function(*leaves), tree, *rest)
 
 
-def map_with_path(function: Callable[..., Any], tree: Tree, *rest: Tree, path: Path = ()) -> Tree:
+def map_with_path(function: Callable[..., Any], tree: Tree, *rest: Tree) -> Tree:
     """Like :func:`map`, for a function of the path and the leaves."""
+    return _map(function, (), tree, *rest)
+
+
+def _map(function: Callable[..., Any], path: Path, tree: Tree, *rest: Tree) -> Tree:
     children = _children(tree)
     others = [_children(other) for other in rest]
     for other, their in zip(rest, others, strict=True):
@@ -44,9 +55,7 @@ def map_with_path(function: Callable[..., Any], tree: Tree, *rest: Tree, path: P
     if children is None:
         return function(path, tree, *rest)
     mapped = {
-        step: map_with_path(
-            function, child, *(their[step] for their in others if their), path=(*path, step)
-        )
+        step: _map(function, (*path, step), child, *(their[step] for their in others if their))
         for step, child in children.items()
     }
     return _rebuild(tree, mapped)
@@ -62,6 +71,8 @@ def _kind(tree: Tree) -> str:
 
 def _children(tree: Tree) -> dict[Any, Tree] | None:
     """The subtrees by step, or ``None`` for a leaf."""
+    if isinstance(tree, np.ndarray):
+        return None
     if tree is None:
         return {}
     if isinstance(tree, dict):
@@ -113,7 +124,9 @@ def check_like(name: str, tree: Tree, like: Tree) -> None:
         DtypeError: a leaf has another dtype.
     """
 
-    def check(path: Path, expected: Array, got: Array) -> None:
+    def check(path: Path, expected: Array, got: Any) -> None:
+        if not isinstance(got, np.ndarray):
+            raise DtypeError(f"{name}{show(path)} is a {type(got).__name__}, expected an array")
         if got.shape != expected.shape:
             raise ShapeError(f"{name}{show(path)} has shape {got.shape}, expected {expected.shape}")
         if got.dtype != expected.dtype:

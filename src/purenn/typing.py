@@ -12,8 +12,8 @@ say what those two cannot.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, get_args, get_origin
 from typing import Annotated as Annotated
-from typing import Any, NamedTuple, TypeAlias, get_args, get_origin
 
 import numpy as np
 from annotated_types import Interval as Interval
@@ -22,6 +22,12 @@ from jaxtyping import Int as Int
 from jaxtyping import UInt32 as UInt32
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+if TYPE_CHECKING:
+    Values: TypeAlias = Array
+else:
+    Values = np.ndarray | np.generic
+"""An array on the way through a formula: NumPy makes a scalar of a 0-d one."""
 
 Shape: TypeAlias = tuple[int, ...]
 

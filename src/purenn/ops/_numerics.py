@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from purenn.typing import Array
+from purenn.typing import Array, Values
 
 # e^-700 is still a normal number with room to spare; e^-709 no longer is.
 _NORMAL = -700.0
 
 
-def widen(x: Array) -> Array:
+def widen(x: Values) -> Values:
     """The dtype that a transcendental rule computes in: float64, for half precision float32.
 
     Rounding to the caller's dtype once, at the end, leaves half an ULP of error where the
@@ -22,13 +22,13 @@ def at_least_single(x: Array) -> Array:
     return x.astype(np.float32) if x.dtype.itemsize == 2 else x
 
 
-def narrow(y: Array, like: Array) -> Array:
+def narrow(y: Values, like: Array) -> Array:
     """``y`` rounded to the dtype of ``like``; an array, also where NumPy gave a scalar."""
     with np.errstate(over="ignore", under="ignore"):
         return np.asarray(y, like.dtype)
 
 
-def negative_half(x: Array, bound: float = 1500.0) -> Array:
+def negative_half(x: Values, bound: float = 1500.0) -> Values:
     """n = −|x|, no lower than −``bound``.
 
     From −1455 on eⁿ is 0 times any float64, so that farther out nothing changes.
@@ -36,25 +36,25 @@ def negative_half(x: Array, bound: float = 1500.0) -> Array:
     return -np.minimum(np.abs(widen(x)), bound)
 
 
-def decay(scale: Array | float, u: Array, fine: Array | None = None) -> Array:
+def decay(scale: Values | float, u: Values, fine: Values | None = None) -> Values:
     """scale · e^(u + fine) for u ≤ 0 and a small correction ``fine``.
 
     Right also where e^u alone would be subnormal and the product is not, as x·e^x at −714 in
     float64: e^u then enters as two factors.
     """
-    y: Array = scale * np.exp(np.maximum(u, _NORMAL))
-    if np.min(u, initial=0.0) < _NORMAL:
+    y: Values = scale * np.exp(np.maximum(u, _NORMAL))
+    if np.fmin.reduce(u, axis=None, initial=0.0) < _NORMAL:
         y = y * np.exp(np.minimum(u - _NORMAL, 0.0))
     return y if fine is None else y * np.exp(fine)
 
 
-def scaled_sigmoid(scale: Array | float, x: Array) -> Array:
+def scaled_sigmoid(scale: Values | float, x: Values) -> Values:
     """scale·σ(x): scale·(eⁿ or 1)/(1 + eⁿ) with n = −|x|."""
     n = negative_half(x)
     return np.asarray(np.where(x > 0, scale, decay(scale, n)) / (1 + np.exp(n)))
 
 
-def bell(scale: Array, n: Array) -> Array:
+def bell(scale: Values, n: Values) -> Values:
     """scale·σ′(n) = scale·eⁿ/(1 + eⁿ)² for n ≤ 0."""
     return decay(scale, n) / np.square(1 + np.exp(n))
 

@@ -22,7 +22,7 @@ from purenn.ops._numerics import (
     scaled_sigmoid,
     widen,
 )
-from purenn.typing import Array, Float, Pullback
+from purenn.typing import Array, Float, Pullback, Values
 
 
 @rule
@@ -276,7 +276,7 @@ _GELU_TANH_ROOT = (-0.7524614220710163, 3.635560509207687e-17)
 _GELU_TANH_EXP_ROOT = 0.29195521191476714  # e^v(r)
 
 
-def _gelu_tanh_exponent(n: Array) -> tuple[Array, Array]:
+def _gelu_tanh_exponent(n: Values) -> tuple[Values, Values]:
     """v(n) as a coarse and a fine part.
 
     The relative error of eᵛ is the absolute error of v, 350 ULP at v = −700 if v is rounded.
@@ -288,7 +288,7 @@ def _gelu_tanh_exponent(n: Array) -> tuple[Array, Array]:
     return coarse, c * (_A[1] + _B[1] * c * c) + (n - c) * slope
 
 
-def _gelu_tanh_slope(scale: Array, x: Array) -> Array:
+def _gelu_tanh_slope(scale: Values, x: Values) -> Values:
     """scale·gelu′(−|x|), approximate form."""
     n = negative_half(x, _GELU_TANH_FAR)
     r = _GELU_TANH_ROOT[0]
@@ -303,19 +303,19 @@ _GELU_FAR = 60.0
 _GELU_ROOT = (-0.7517915246935645, 1.4956759177009883e-17)
 
 
-def _gelu_slope(scale: Array, x: Array) -> Array:
+def _gelu_slope(scale: Values, x: Values) -> Values:
     """scale·gelu′(−|x|), exact form."""
     n = negative_half(x, _GELU_FAR)
     return _scaled_density(scale * _mills(n)[1], n)
 
 
-def _scaled_density(scale: Array, n: Array) -> Array:
+def _scaled_density(scale: Values, n: Values) -> Values:
     """scale·φ(n) = scale·e^(−n²/2)/√(2π); n² is exact at the nearest point of a grid."""
     c = np.rint(n * 256) / 256
     return decay(scale * 0.3989422804014327, c * c * -0.5, (n - c) * (n + c) * -0.5)
 
 
-def _mills(n: Array) -> tuple[Array, Array]:
+def _mills(n: Values) -> tuple[Values, Values]:
     """Mills' ratio M = Φ(n)/φ(n) and M + n, for n ≤ 0.
 
     M = √(π/2)·erfcx(−n/√2) does not underflow. Down to −1.5 M + n is summed first, by its Taylor

@@ -35,9 +35,10 @@ def specifications(function: Callable[..., Any]) -> dict[str, Spec]:
     return found
 
 
-# Few shapes, so that few functions are compiled: none, one, several; empty batches as well.
-_VARIADIC: Sequence[Shape] = ((3,), (), (2, 2), (0,), (1,))
-_SIZES = (3, 1, 2, 4, 2)
+# Few shapes, so that few functions are compiled; with empty and single ones, and with all sizes
+# different as well as all equal: the one hides a wrong broadcast, the other a missing transpose.
+_VARIADIC: Sequence[Shape] = ((3,), (), (2, 2), (0,), (1,), (2,))
+_SIZES = ((3, 1, 2, 4), (2, 3, 1, 2), (1, 4, 3, 2), (2, 2, 2, 2), (3, 3, 3, 3), (2, 2, 2, 2))
 
 
 def sizes(specs: Sequence[Spec]) -> list[dict[str, Any]]:
@@ -46,10 +47,10 @@ def sizes(specs: Sequence[Spec]) -> list[dict[str, Any]]:
     fixed = {dim: int(dim) for dim in dims if dim.isdigit()}
     return [
         {
-            dim: fixed.get(dim, _VARIADIC[k] if _is_variadic(dim) else _SIZES[(k + i) % 5])
+            dim: fixed.get(dim, many if _is_variadic(dim) else few[i % 4])
             for i, dim in enumerate(dims)
         }
-        for k in range(len(_VARIADIC))
+        for many, few in zip(_VARIADIC, _SIZES, strict=True)
     ]
 
 
@@ -57,7 +58,8 @@ def _is_variadic(dim: str) -> bool:
     return dim.startswith("*") or dim == "..."
 
 
-def _shape(its: Spec, known: dict[str, Any]) -> Shape:
+def shape(its: Spec, known: dict[str, Any]) -> Shape:
+    """The shape that the dimensions have with these sizes."""
     parts = [known[dim] if _is_variadic(dim) else (known[dim],) for dim in its.dims]
     return tuple(size for part in parts for size in part)
 
@@ -69,7 +71,7 @@ def arguments(
     specs = list(specifications(function).values())
 
     def draw_all(known: dict[str, Any]) -> st.SearchStrategy[tuple[Array, ...]]:
-        return st.tuples(*(_values(its, _shape(its, known), known, dtype) for its in specs))
+        return st.tuples(*(_values(its, shape(its, known), known, dtype) for its in specs))
 
     return st.sampled_from(sizes(specs)).flatmap(draw_all)
 
@@ -92,7 +94,7 @@ def _values(
             return hnp.arrays(np.int32, shape, elements=st.integers(0, known[marker.dim] - 1))
     if not its.floating:
         return hnp.arrays(np.int32, shape)
-    low, high = _bounds(its)
+    low, high = _bounds(its, dtype)
     values = hnp.arrays(dtype, shape, elements=_elements(low, high, dtype), fill=st.nothing())
     if any(isinstance(marker, Simplex) for marker in its.markers):
         weights = hnp.arrays(dtype, shape, elements=_elements(0, 1, dtype), fill=st.nothing())
@@ -100,16 +102,25 @@ def _values(
     return values
 
 
-def _bounds(its: Spec) -> tuple[float, float]:
+def _bounds(its: Spec, dtype: np.dtype[Any]) -> tuple[float, float]:
+    """The least and the greatest number of the dtype in the interval."""
     low, high = -np.inf, np.inf
     for marker in its.markers:
         if isinstance(marker, Interval):
-            bounds = [(marker.ge, marker.gt), (marker.le, marker.lt)]
-            low, high = (
-                next((float(b) for b in pair if isinstance(b, int | float)), end)
-                for pair, end in zip(bounds, (low, high), strict=True)
+            ends = (
+                _bound(marker.ge, marker.gt, np.inf, dtype),
+                _bound(marker.le, marker.lt, -np.inf, dtype),
             )
+            low = low if ends[0] is None else ends[0]
+            high = high if ends[1] is None else ends[1]
     return low, high
+
+
+def _bound(closed: Any, open_: Any, inwards: float, dtype: np.dtype[Any]) -> float | None:
+    """The last number of the dtype before a closed or an open end, if there is one."""
+    if open_ is not None:
+        return float(np.nextafter(dtype.type(open_), dtype.type(inwards)))
+    return None if closed is None else float(closed)
 
 
 def _elements(low: float, high: float, dtype: np.dtype[Any]) -> st.SearchStrategy[float]:

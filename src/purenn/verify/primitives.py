@@ -30,7 +30,7 @@ class Dual(NamedTuple):
 _Function: TypeAlias = Callable[..., Any]
 
 # Primitives that copy elements from place to place.
-_MOVES = {"gather", "pad", "dynamic_slice", "dynamic_update_slice"}
+_MOVES = {"gather", "slice", "pad", "dynamic_slice", "dynamic_update_slice"}
 
 
 def enter(x: Any) -> Any:
@@ -78,11 +78,17 @@ def _elementwise(function: _Function, partials: Sequence[_Function], inputs: lis
     values = [x.value for x in inputs]
     y = np.asarray(function(*values))
     terms = [
-        partial(*values, y) * x.tangents
+        partial(*values, y) * _expanded(x.tangents, y.ndim)
         for partial, x in zip(partials, inputs, strict=True)
         if x.tangents is not None
     ]
     return Dual(y, np.asarray(sum(terms[1:], terms[0]), object) if terms else None)
+
+
+def _expanded(tangents: Balls, rank: int) -> Balls:
+    """Tangents of a scalar that stands beside an array, with room for the axes of the array."""
+    directions, *shape = tangents.shape
+    return tangents.reshape((directions, *[1] * (rank - len(shape)), *shape))
 
 
 def _linear(function: _Function, inputs: Sequence[Dual]) -> Dual:
@@ -296,7 +302,7 @@ _CONSTANT: dict[str, _Function] = {
     "xor": np.bitwise_xor,
     "not": np.invert,
     "sign": lift(_sign),
-    "is_finite": lambda x: np.frompyfunc(lambda ball: ball.is_finite(), 1, 1)(x).astype(bool),
+    "is_finite": lambda x: lift(lambda ball: ball.is_finite())(x).astype(bool),
     "stop_gradient": lambda x: x,
 }
 

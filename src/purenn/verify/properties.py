@@ -29,6 +29,9 @@ def call(f_vjp: Callable[..., Any], primals: Sequence[Array], dy: Array) -> Answ
     if not isinstance(y, np.ndarray) or y.shape != dy.shape or y.dtype != dy.dtype:
         raise Failure(f"y is {_describe(y)}, expected {_describe(dy)}")
     cotangents = pullback(dy)
+    for x, before in zip((*primals, dy), given, strict=True):
+        if x.tobytes() != before.tobytes():
+            raise Failure("an argument or dy was written to")
     _check_cotangents(primals, cotangents)
     again = pullback(dy)
     afresh = f_vjp(*primals)[1](dy)
@@ -38,9 +41,6 @@ def call(f_vjp: Callable[..., Any], primals: Sequence[Array], dy: Array) -> Answ
         for other, what in ((again[i], "the pullback"), (afresh[i], "the rule")):
             if first.tobytes() != other.tobytes():
                 raise Failure(f"cotangent {i}: a second call of {what} gives other bits")
-    for x, before in zip((*primals, dy), given, strict=True):
-        if x.tobytes() != before.tobytes():
-            raise Failure("an argument or dy was written to")
     return Answer(y, cotangents)
 
 

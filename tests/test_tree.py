@@ -1,0 +1,120 @@
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jax.flatten_util import ravel_pytree
+
+from purenn import tree
+from purenn.errors import DtypeError, ShapeError, TreeError
+
+
+class Pair(NamedTuple):
+    first: Any
+    second: Any
+
+
+ARRAYS = st.lists(st.integers(0, 3), max_size=2).map(lambda shape: np.ones(shape))
+TREES = st.recursive(
+    ARRAYS | st.none(),
+    lambda children: (
+        st.dictionaries(st.text("abc", min_size=1), children, max_size=3)
+        | st.lists(children, max_size=2)
+        | st.tuples(children, children)
+        | st.builds(Pair, children, children)
+    ),
+    max_leaves=6,
+)
+
+
+def numbered(shape: Any) -> Any:
+    """The tree with the numbers 0, 1, 2, … in its leaves."""
+    count = iter(range(1000))
+    return tree.map(lambda x: np.array([next(count) for _ in x.flat]).reshape(x.shape) * 1.0, shape)
+
+
+def same_structure(a: Any, b: Any) -> bool:
+    return bool(jax.tree.structure(a) == jax.tree.structure(b))  # type: ignore[operator]
+
+
+@given(TREES)
+def test_leaves_and_paths_are_those_of_jax(shape: Any) -> None:
+    ours = numbered(shape)
+    theirs = jax.tree_util.tree_leaves_with_path(ours)
+    assert len(theirs) == len(tree.leaves(ours))
+    for (path, leaf), (jax_path, jax_leaf) in zip(
+        tree.leaves_with_paths(ours), theirs, strict=True
+    ):
+        assert leaf is jax_leaf
+        steps = [getattr(s, "key", getattr(s, "idx", getattr(s, "name", None))) for s in jax_path]
+        assert list(path) == steps
+
+
+@given(TREES)
+def test_map_over_several_trees(shape: Any) -> None:
+    ours = numbered(shape)
+    doubled = tree.map(np.add, ours, ours)
+    expected = jax.tree.map(np.add, ours, ours)
+    assert same_structure(doubled, ours)
+    for a, b in zip(tree.leaves(doubled), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@given(TREES)
+def test_ravel_is_that_of_jax_and_comes_back(shape: Any) -> None:
+    ours = numbered(shape)
+    vector, unravel = tree.ravel(ours)
+    np.testing.assert_array_equal(vector, ravel_pytree(ours)[0])
+    back = unravel(vector)
+    assert same_structure(back, ours)
+    tree.map(np.testing.assert_array_equal, back, ours)
+
+
+def test_zeros_like_keeps_shapes_and_dtypes() -> None:
+    zeros = tree.zeros_like({"a": np.ones((2, 3), np.float32), "b": [np.ones(1, int), None]})
+    assert zeros["a"].dtype == np.float32
+    assert zeros["b"][0].dtype == int
+    assert not any(leaf.any() for leaf in tree.leaves(zeros))
+
+
+def test_a_mismatch_names_the_path() -> None:
+    ours = {"hidden": {"kernel": np.ones(2), "bias": np.ones(1)}, "out": (np.ones(1), np.ones(1))}
+    cases = {
+        r'at \["hidden"\]: got keys \[\'kernel\'\], expected keys': {
+            "hidden": {"kernel": 0},
+            "out": ours["out"],
+        },
+        r'at \["hidden"\]\["bias"\]: got a dict, expected a leaf': {
+            "hidden": {"kernel": 0, "bias": {}},
+            "out": ours["out"],
+        },
+        r'at \["out"\]: got a list, expected a tuple': ours | {"out": [0, 0]},
+        r'at \["out"\]\[1\]: got a NoneType, expected a leaf': ours | {"out": (0, None)},
+        r"at the root: got a leaf, expected a dict": np.ones(2),
+    }
+    for message, other in cases.items():
+        with pytest.raises(TreeError, match=message):
+            tree.map(np.add, ours, other)
+
+
+def test_check_like_names_leaf_and_difference() -> None:
+    like = {"a": {"kernel": np.ones((2, 3), np.float32)}}
+    tree.check_like("grads", like, like)
+    with pytest.raises(ShapeError, match=r'grads\["a"\]\["kernel"\] has shape \(3,\), expected'):
+        tree.check_like("grads", {"a": {"kernel": np.ones(3, np.float32)}}, like)
+    with pytest.raises(DtypeError, match=r"has dtype float64, expected float32"):
+        tree.check_like("grads", {"a": {"kernel": np.ones((2, 3))}}, like)
+    with pytest.raises(DtypeError, match=r'grads\["a"\]\["kernel"\] is a float, expected an array'):
+        tree.check_like("grads", {"a": {"kernel": 1.0}}, like)
+    with pytest.raises(TreeError, match=r"grads: trees differ at the root"):
+        tree.check_like("grads", {}, like)
+
+
+def test_ravel_refuses_what_has_no_one_vector() -> None:
+    with pytest.raises(DtypeError, match=r"leaves have dtypes \['float32', 'float64'\]"):
+        tree.ravel([np.ones(1, np.float32), np.ones(1)])
+    _, unravel = tree.ravel([np.ones((2, 2)), np.ones(1)])
+    with pytest.raises(ShapeError, match=r"vector has shape \(4,\), expected \(5,\)"):
+        unravel(np.ones(4))
