@@ -36,7 +36,5 @@ def test_the_mistake_is_found(tmp_path: Path) -> None:
         check=False,
     )
     assert result.returncode == 1
-    assert re.search(
-        r"^dx\[\d, \d\]: got 2.0, expected 0.66666666666666", result.stdout, re.MULTILINE
-    )
+    assert re.search(r"^dx\[\d, \d\]: got .*, expected ", result.stdout, re.MULTILINE)
     assert "from my_rules import mean_square_vjp" in result.stdout

@@ -92,7 +92,7 @@ def test_softmax_and_its_logarithm_along_any_axis(x: Array, axis: int) -> None:
 
 @given(
     slope=st.floats(-2, 2, width=32, allow_subnormal=False),
-    x=hnp.arrays(np.float64, 5, elements=st.floats(-9, 9, allow_subnormal=False)),
+    x=hnp.arrays(np.float64, 5, elements=st.floats(-9, 9, width=32, allow_subnormal=False)),
 )
 def test_leaky_relu_with_any_slope(slope: float, x: Array) -> None:
     y, pullback = activations.leaky_relu_vjp(x, negative_slope=slope)

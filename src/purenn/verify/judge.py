@@ -31,10 +31,3 @@ def errors(x: Array, truth: Array, scale: Array) -> Array:
     with np.errstate(over="ignore"):
         found = distance / unit
     return np.where(scale <= float(info.max) / 4, found, 0.0)
-
-
-def has_subnormals(x: Array) -> bool:
-    """Whether a number of ``x`` is smaller than its dtype's smallest normal one, and not 0."""
-    if x.dtype.kind != "f":
-        return False
-    return bool(np.any((x != 0) & (np.abs(x) < np.finfo(x.dtype).tiny)))
