@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+import flax.linen as nn
 import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
@@ -241,7 +242,6 @@ def test_every_layer_draws_its_own_parameters() -> None:
 
 
 def test_parameters_are_those_of_flax() -> None:
-    nn = pytest.importorskip("flax.linen")
 
     class Encoder(nn.Module):  # type: ignore[misc, name-defined]
         @nn.compact  # type: ignore[untyped-decorator]
