@@ -242,14 +242,13 @@ def test_every_layer_draws_its_own_parameters() -> None:
 
 
 def test_parameters_are_those_of_flax() -> None:
-
-    class Encoder(nn.Module):  # type: ignore[misc, name-defined]
-        @nn.compact  # type: ignore[untyped-decorator]
+    class Encoder(nn.Module):
+        @nn.compact
         def __call__(self, x: Any) -> Any:
             return nn.relu(nn.Dense(5, name="hidden")(x))
 
-    class Net(nn.Module):  # type: ignore[misc, name-defined]
-        @nn.compact  # type: ignore[untyped-decorator]
+    class Net(nn.Module):
+        @nn.compact
         def __call__(self, x: Any) -> Any:
             x = Encoder(name="encoder")(x.reshape(x.shape[0], -1))
             return nn.log_softmax(nn.Dense(3, name="out")(x + nn.Dense(5, name="skip")(x)))
@@ -266,9 +265,8 @@ def test_parameters_are_those_of_flax() -> None:
     ours, _, _ = model.init(KEY, (3, 2))
     tree.check_like("ours", ours, jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), theirs))
     theirs = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), theirs)
-    np.testing.assert_allclose(
-        model.forward(theirs, {}, x), Net().apply({"params": theirs}, x), rtol=1e-12, atol=1e-14
-    )
+    expected = np.asarray(Net().apply({"params": theirs}, x))
+    np.testing.assert_allclose(model.forward(theirs, {}, x), expected, rtol=1e-12, atol=1e-14)
 
 
 MODEL = serial(flat=flatten, hidden=dense(6), act=relu, deep=serial(inner=dense(3)))

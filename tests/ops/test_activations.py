@@ -76,6 +76,18 @@ def test_infinities_and_nan_as_in_jax_where_jax_is_finite(rule: Rule) -> None:
     np.testing.assert_allclose(y[finite], expected[finite], rtol=1e-14)
 
 
+def test_limits_at_infinity() -> None:
+    ends = np.array([-np.inf, np.inf])
+    for name, expected in {
+        "relu": [0, np.inf], "sigmoid": [0, 1], "tanh": [-1, 1], "softplus": [0, np.inf],
+        "silu": [0, np.inf], "gelu": [0, np.inf],
+    }.items():  # fmt: skip
+        y, pullback = getattr(activations, f"{name}_vjp")(ends)
+        np.testing.assert_array_equal(y, expected)
+        slope = [0, 1] if expected[1] == np.inf else [0, 0]
+        np.testing.assert_array_equal(pullback(np.ones(2))[0], slope)
+
+
 @given(
     x=hnp.arrays(np.float64, (4, 3), elements=st.floats(-50, 50)),
     axis=st.sampled_from([0, 1, -1, -2]),
