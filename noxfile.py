@@ -66,3 +66,10 @@ def demo(session: nox.Session) -> None:
     session.install("-e", ".[train,verify]")
     session.run("python", "-m", "purenn", "demo", *session.posargs)
     session.run("python", "-m", "purenn", "verify")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Time a training step beside its bare matrix products and beside JAX."""
+    session.install("-e", ".[verify]")
+    session.run("python", "-m", "benchmarks.training_step")
