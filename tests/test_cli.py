@@ -60,6 +60,7 @@ def test_verify_fails_with_status_1_and_says_why(tmp_path: Path) -> None:
         (["nowhere", "--against", "numpy"], "No module named 'nowhere', neither installed nor in"),
         (["purenn.ops", "--against", "nowhere.ops"], "No module named 'nowhere'"),
         (["purenn.ops", "relux"], "no rule relux in purenn.ops; it has relu, leaky_relu"),
+        (["./my_rules.py", "--against", "numpy"], "./my_rules.py is a path; give the dotted name"),
         (["purenn.tree", "--against", "reference.ops"], "purenn.tree holds no rule"),
     ],
 )
@@ -71,6 +72,24 @@ def test_verify_that_cannot_run_has_status_2_and_one_line(
     assert err.startswith("purenn: ")
     assert message in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("text", ["x = (", "1 / 0", "import nowhere"])
+def test_a_module_that_cannot_be_imported_is_named_without_a_traceback(
+    tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "broken.py").write_text(text)
+    result = run(tmp_path, "verify", "broken", "--against", "broken")
+    assert result.returncode == 2
+    assert result.stderr.startswith("purenn: ")
+    assert "Traceback" not in result.stderr
+
+
+def test_demo_refuses_a_kind_of_picture_that_there_is_not(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["demo", "--output", "digits.foo"]) == 2
+    assert "--output: digits.foo is none of " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [[], ["verify", "--examples", "0"], ["dance"]])

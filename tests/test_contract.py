@@ -6,7 +6,7 @@ import pytest
 from purenn import verify
 from purenn.contract import rule, unchecked
 from purenn.errors import DomainError, DtypeError, ShapeError
-from purenn.typing import Annotated, Array, Float, Int, Interval, Pullback
+from purenn.typing import Annotated, Array, Float, Int, Interval, Pullback, spec
 from purenn.verify import Rule, draw
 
 RULES = verify.discover("purenn.ops", against="reference.ops")
@@ -85,6 +85,18 @@ def test_dimensions() -> None:
 def test_an_open_interval_has_no_ends(value: float) -> None:
     with pytest.raises(DomainError, match=r"scale\[1\] is .*, expected > 0 and < 9"):
         example(np.ones((2, 3, 5)), np.array([1.0, value]))
+
+
+def test_more_digits_than_the_rules_keep_are_refused() -> None:
+    if np.longdouble is not np.float64 and np.finfo(np.longdouble).nmant > 52:
+        with pytest.raises(DtypeError, match="expected a floating dtype"):
+            example(np.ones((3, 1), np.longdouble), np.ones((), np.longdouble))
+
+
+def test_dimensions_that_are_not_understood_are_refused() -> None:
+    for dims in ("2*n", "#n", "n=3"):
+        with pytest.raises(TypeError, match="only names, sizes"):
+            spec(Float[Array, dims])
 
 
 def test_behind_the_door_nothing_is_asked() -> None:

@@ -1,5 +1,6 @@
 """Layers against ``jax.vjp`` of the reference layers, over random nested models."""
 
+import inspect
 import re
 from typing import Any
 
@@ -393,3 +394,13 @@ def test_a_cotangent_that_does_not_fit_is_refused(
     _, pullback, _ = relu.vjp({}, {}, X[:, 0, 0:1].repeat(3, 1))
     with pytest.raises(error, match=re.escape(f"relu: {message}")):
         pullback(dy)
+
+
+def test_what_newcomers_write_is_refused_with_a_hint() -> None:
+    with pytest.raises(TypeError, match=r"serial: a layer has no name; write serial\(hidden="):
+        serial(dense(3))
+    with pytest.raises(DtypeError, match="dense: features is a float, expected an int"):
+        inspect.unwrap(dense)(2.5)
+    model = serial(out=dense(3))
+    with pytest.raises(TreeError, match="params is a NoneType, expected a dict"):
+        inspect.unwrap(model.forward)(None, {}, np.ones((2, 2)))

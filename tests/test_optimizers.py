@@ -1,5 +1,6 @@
 """Optimizers step by step beside optax and beside the reference."""
 
+import inspect
 import re
 from typing import Any
 
@@ -168,3 +169,24 @@ def test_gradients_of_another_tree_are_refused(
 def test_arguments_outside_their_domain_are_refused(make: Any, message: str) -> None:
     with pytest.raises(DomainError, match=re.escape(message)):
         make()
+
+
+@pytest.mark.parametrize("value", ["0.1", None, lambda step: 0.1])
+def test_a_rate_that_is_no_number_is_refused(value: Any) -> None:
+    with pytest.raises(DtypeError, match=r"adam: learning_rate is a .*, expected a number"):
+        inspect.unwrap(adam)(value)
+
+
+def test_the_state_of_another_optimizer_is_refused() -> None:
+    params = {"w": np.ones(2)}
+    makes = [sgd(0.1), sgd(0.1, 0.9), adam(0.1)]
+    for ours in makes:
+        for other in makes:
+            if other is not ours:
+                with pytest.raises(TreeError, match=r"opt_state is a .*State, expected .*State"):
+                    inspect.unwrap(ours.update)(params, other.init(params))
+
+
+def test_adam_refuses_half_precision_where_its_epsilon_is_0() -> None:
+    with pytest.raises(DtypeError, match=r'params\["w"\] has dtype float16, in which ε is 0'):
+        adam(0.1).init({"w": np.ones(2, np.float16)})

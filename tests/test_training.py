@@ -1,5 +1,6 @@
 """The objective against ``jax.value_and_grad``, and the loop: pure, complete, resumable."""
 
+import inspect
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -305,3 +307,29 @@ def test_batches_refuses_at_the_call(
 ) -> None:
     with pytest.raises(error, match=re.escape(message)):
         batches(KEY, arrays, size)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+def test_half_precision_sums_do_not_stagnate(dtype: type) -> None:
+    count = 4096
+    model = serial(out=dense(1))
+    params: Any = {"out": {"kernel": np.zeros((1, 1), dtype), "bias": np.zeros(1, dtype)}}
+    batch: Any = (np.ones((count, 1), dtype), np.ones((count, 1), dtype), np.ones(count, dtype))
+    (loss, _), grads = objective(model, losses.squared_error).value_and_grad(params, {}, batch)
+    assert float(loss) == 1
+    assert float(grads["out"]["bias"][0]) == -2
+
+
+def test_arguments_of_the_wrong_kind_are_refused() -> None:
+    model = serial(out=dense(2))
+    loss = losses.squared_error
+    with pytest.raises(DtypeError, match="objective: got a function and a Layer"):
+        inspect.unwrap(objective)(loss, model)
+    with pytest.raises(DtypeError, match="train_step: got a GradientTransformation and a"):
+        inspect.unwrap(train_step)(sgd(0.1), objective(model, loss))
+    with pytest.raises(DtypeError, match="input_shape is a int, expected a tuple"):
+        inspect.unwrap(init_state)(model, sgd(0.1), random.key(0), 4)
+    with pytest.raises(DtypeError, match="batches: arrays is a ndarray, expected a tuple"):
+        inspect.unwrap(batches)(random.key(0), np.ones((4, 2)), 2)
+    with pytest.raises(DtypeError, match="batches: size is a float, expected an int"):
+        inspect.unwrap(batches)(random.key(0), (np.ones((4, 2)),), 2.5)

@@ -2,7 +2,9 @@
 
 import argparse
 import sys
+import traceback
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 
@@ -16,6 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="purenn",
         description="Neural networks as pure functions, every derivative by hand and examined.",
     )
+    parser.add_argument("--version", action="version", version=f"purenn {version('purenn')}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_verify(commands)
     _add_demo(commands)
@@ -26,21 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"purenn: {error}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
-        print(f"purenn: {error}{_extra(error.name)}", file=sys.stderr)
+        hint = f"pip install 'purenn[{options.extra}]'"
+        print(f"purenn: {error}; this command needs: {hint}", file=sys.stderr)
         return 2
-
-
-_EXTRAS = {
-    "verify": ("jax", "hypothesis", "flint", "rich"),
-    "train": ("sklearn", "matplotlib", "rich"),
-}
-
-
-def _extra(module: str | None) -> str:
-    for extra, modules in _EXTRAS.items():
-        if module and module.split(".")[0] in modules:
-            return f"; install it with: pip install 'purenn[{extra}]'"
-    return ""
 
 
 def _add_verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -88,14 +79,24 @@ def _add_verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.add_argument(
         "--seed", type=int, default=0, metavar="S", help="of the draw (default: %(default)s)"
     )
-    parser.set_defaults(run=_verify)
+    parser.set_defaults(run=_verify, extra="verify")
+
+
+def _cannot_import(error: Exception, target: str, against: str) -> str:
+    """What went wrong while the modules were imported, and where."""
+    if isinstance(error, ModuleNotFoundError):
+        told = f"{error}, neither installed nor in {Path.cwd()}"
+        clone = "; it is in purenn's source repository: run there, or give --against"
+        return told + (clone if error.name == "reference" else "")
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    where = "" if isinstance(error, SyntaxError) else f" ({frame.filename}:{frame.lineno})"
+    return f"importing {target} or {against}: {type(error).__name__}: {error}{where}"
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not positive")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
 
 
 def _verify(options: argparse.Namespace) -> int:
@@ -112,17 +113,15 @@ def _verify(options: argparse.Namespace) -> int:
     against = options.against or {"purenn.ops": "reference.ops"}.get(options.target)
     if against is None:
         raise UsageError(f"{options.target} needs --against REFERENCE, the same functions in JAX")
+    for name in (options.target, against):
+        if name.endswith(".py") or "/" in name or "\\" in name:
+            raise UsageError(f"{name} is a path; give the dotted name, as in package.module")
     try:
         rules = verify.discover(options.target, against)
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] in (
-            options.target.split(".")[0],
-            against.split(".")[0],
-        ):
-            raise UsageError(f"{error}, neither installed nor in {Path.cwd()}") from None
-        raise
     except verify.DiscoveryError as error:
         raise UsageError(str(error)) from None
+    except Exception as error:
+        raise UsageError(_cannot_import(error, options.target, against)) from None
     unknown = set(options.rules) - {rule.name for rule in rules}
     if unknown:
         known = ", ".join(dict.fromkeys(rule.name for rule in rules))
@@ -135,7 +134,7 @@ def _verify(options: argparse.Namespace) -> int:
     except RuntimeError as error:
         raise UsageError(str(error)) from None
 
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 110)
     console.print(
         f"{options.target} against {against}, {options.examples} inputs per row, "
         f"seed {options.seed}, jax {jax.__version__} on {', '.join(map(str, devices))}"
@@ -169,12 +168,17 @@ def _add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     parser.add_argument(
         "--key", type=int, default=0, metavar="SEED", help="random key (default: %(default)s)"
     )
-    parser.set_defaults(run=_demo)
+    parser.set_defaults(run=_demo, extra="train")
 
 
 def _demo(options: argparse.Namespace) -> int:
+    from matplotlib.backend_bases import FigureCanvasBase
+
     from purenn import demo
 
+    kinds = FigureCanvasBase.get_supported_filetypes()
+    if options.output.suffix.lstrip(".") not in kinds:
+        raise UsageError(f"--output: {options.output} is none of {', '.join(sorted(kinds))}")
     if not options.output.parent.is_dir():
         raise UsageError(f"--output: there is no folder {options.output.parent}")
     try:

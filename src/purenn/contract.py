@@ -57,11 +57,7 @@ def guarded(name: str, y: Array, pullback: Pullback) -> tuple[Array, Pullback]:
     """``(y, pullback)`` with a pullback that refuses a cotangent which does not fit ``y``."""
 
     def door(dy: Array) -> tuple[Any, ...]:
-        check_array(name, "dy", dy)
-        if dy.shape != y.shape:
-            raise ShapeError(f"{name}: dy has shape {dy.shape}, expected that of y, {y.shape}")
-        if dy.dtype != y.dtype:
-            raise DtypeError(f"{name}: dy has dtype {dy.dtype}, expected that of y, {y.dtype}")
+        check_cotangent(name, dy, y)
         return pullback(dy)
 
     return y, door
@@ -90,6 +86,15 @@ def admit(name: str, specs: dict[str, Spec], arguments: dict[str, Any]) -> None:
             _check_domain(name, argument, arguments[argument], marker, sizes)
 
 
+def check_cotangent(name: str, dy: Array, y: Array) -> None:
+    """Refuse a cotangent that does not have the shape and dtype of ``y``."""
+    check_array(name, "dy", dy)
+    if dy.shape != y.shape:
+        raise ShapeError(f"{name}: dy has shape {dy.shape}, expected that of y, {y.shape}")
+    if dy.dtype != y.dtype:
+        raise DtypeError(f"{name}: dy has dtype {dy.dtype}, expected that of y, {y.dtype}")
+
+
 def check_array(name: str, argument: str, x: object) -> None:
     """Refuse anything but a NumPy array."""
     if not isinstance(x, np.ndarray):
@@ -100,8 +105,8 @@ def check_array(name: str, argument: str, x: object) -> None:
 
 
 def check_floating(name: str, argument: str, x: Array) -> None:
-    """Refuse a dtype that has no derivative."""
-    if x.dtype.kind != "f" and x.dtype.name != "bfloat16":
+    """Refuse a dtype that has no derivative, or more digits than the rules keep."""
+    if x.dtype.name not in ("float16", "bfloat16", "float32", "float64"):
         raise DtypeError(
             f"{name}: {argument} has dtype {x.dtype}, expected a floating dtype "
             "(x.astype(numpy.float32), say)"

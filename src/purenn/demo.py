@@ -169,7 +169,7 @@ def run(key: int, output: Path) -> float:
     Raises:
         OSError: the picture cannot be written.
     """
-    console = Console()
+    console = Console(soft_wrap=True)
     data = digits()
     sizes = ", ".join(f"{len(part.labels)} {name}" for name, part in data._asdict().items())
     console.print(f"Handwritten digits, 8×8 pixels: {sizes}. Network 64-128-10, Adam {RATE}.")

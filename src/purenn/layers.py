@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from purenn import random
-from purenn.contract import check_array, check_floating, unchecked
+from purenn.contract import check_array, check_cotangent, check_floating, unchecked
 from purenn.errors import DomainError, DtypeError, ShapeError, TreeError
 from purenn.initializers import lecun_normal, zeros
 from purenn.ops import activations, linear
@@ -67,6 +67,8 @@ def dense(
     Raises:
         DomainError: ``features`` is less than 1.
     """
+    if not isinstance(features, int):
+        raise DtypeError(f"dense: features is a {type(features).__name__}, expected an int")
     if features < 1:
         raise DomainError(f"dense: features is {features}, expected at least 1")
 
@@ -93,7 +95,7 @@ def dense(
         kernel = params["kernel"]
 
         def pullback(dy: Array, *, input_cotangent: bool = True) -> tuple[Params, Array | None]:
-            _check_cotangent("dense", dy, y)
+            check_cotangent("dense", dy, y)
             dkernel, dbias = linear.dense_parameter_cotangents(x, dy)
             dx = linear.dense_input_cotangent(kernel, dy) if input_cotangent else None
             return {"kernel": dkernel, "bias": dbias}, dx
@@ -112,8 +114,9 @@ def activation(rule: Callable[..., Array], **static: Any) -> Layer:
         TypeError: ``rule`` does not take ``static``.
         DomainError: no ``<name>_vjp`` stands beside ``rule`` in its module.
     """
+    apply, apply_vjp = unchecked(rule), unchecked(vjp_of(rule))
     inspect.signature(rule).bind(None, **static)
-    name, apply, apply_vjp = rule.__name__, unchecked(rule), unchecked(vjp_of(rule))
+    name = rule.__name__
 
     def shape(input_shape: Shape) -> Shape:
         return input_shape
@@ -128,7 +131,7 @@ def activation(rule: Callable[..., Array], **static: Any) -> Layer:
     return _without_parameters(name, shape, forward, vjp)
 
 
-def serial(**layers: Layer) -> Layer:
+def serial(*unnamed: Layer, **layers: Layer) -> Layer:
     """One layer after the other, each under its name.
 
     Parameters and state: the entries of the layers that have any, by name. The key is split, one
@@ -136,8 +139,10 @@ def serial(**layers: Layer) -> Layer:
 
     Raises:
         DomainError: there are no layers.
-        TypeError: an argument is no Layer.
+        TypeError: an argument has no name or is no Layer.
     """
+    if unnamed:
+        raise TypeError("serial: a layer has no name; write serial(hidden=dense(128), act=relu)")
     if not layers:
         raise DomainError("serial: no layers, expected at least one")
     for name, layer in layers.items():
@@ -260,12 +265,12 @@ def vjp_of(rule: Callable[..., Array]) -> Callable[..., tuple[Array, Pullback]]:
     Raises:
         DomainError: there is none.
     """
-    name = f"{rule.__name__}_vjp"
-    found = getattr(sys.modules[rule.__module__], name, None)
+    base = getattr(rule, "__name__", None)
+    if base is None:
+        raise DomainError(f"{rule!r} has no name by which a derivative could be found")
+    found = getattr(sys.modules[rule.__module__], f"{base}_vjp", None)
     if found is None:
-        raise DomainError(
-            f"{rule.__name__} has no derivative: {rule.__module__}.{name} does not exist"
-        )
+        raise DomainError(f"{base} has no derivative: {rule.__module__}.{base}_vjp does not exist")
     return found  # type: ignore[no-any-return]
 
 
@@ -298,7 +303,7 @@ def _without_parameters(
         y, through = apply_vjp(x)
 
         def pullback(dy: Array, *, input_cotangent: bool = True) -> tuple[Params, Array | None]:
-            _check_cotangent(name, dy, y)
+            check_cotangent(name, dy, y)
             return {}, through(dy) if input_cotangent else None
 
         return y, pullback, state
@@ -336,9 +341,11 @@ def _inside(name: str, error: Exception) -> Exception:
     return type(error)(f"{name}: {error}")
 
 
-def _check_names(params: Params, state: State, layers: dict[str, Layer]) -> None:
+def _check_names(params: Any, state: Any, layers: dict[str, Layer]) -> None:
     """Refuse entries that belong to no layer; a layer misses its own ones itself."""
     for what, tree in (("params", params), ("state", state)):
+        if not isinstance(tree, dict):
+            raise TreeError(f"{what} is a {type(tree).__name__}, expected a dict")
         if not tree.keys() <= layers.keys():
             unknown = [name for name in tree if name not in layers]
             raise TreeError(f"{what} have {unknown}, expected names of {[*layers]}")
@@ -351,15 +358,9 @@ def _check_input(name: str, x: Array) -> None:
         raise ShapeError(f"{name}: x has shape (), expected a batch dimension first")
 
 
-def _check_cotangent(name: str, dy: Array, y: Array) -> None:
-    check_array(name, "dy", dy)
-    if dy.shape != y.shape:
-        raise ShapeError(f"{name}: dy has shape {dy.shape}, expected that of y, {y.shape}")
-    if dy.dtype != y.dtype:
-        raise DtypeError(f"{name}: dy has dtype {dy.dtype}, expected that of y, {y.dtype}")
-
-
 def _check_dense(params: Params, x: Array, features: int) -> None:
+    if not isinstance(params, dict):
+        raise TreeError(f"dense: params is a {type(params).__name__}, expected a dict")
     if len(params) != 2 or "kernel" not in params or "bias" not in params:
         raise TreeError(f"dense: params have {[*params]}, expected ['kernel', 'bias']")
     kernel, bias = params["kernel"], params["bias"]

@@ -12,12 +12,13 @@ gradients and states are trees of arrays; an update has the dtype of its paramet
 
 import math
 from collections.abc import Callable
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from purenn import tree
-from purenn.errors import DomainError
+from purenn.errors import DomainError, DtypeError, TreeError
 from purenn.tree import Tree
 from purenn.typing import Array
 
@@ -87,6 +88,7 @@ def sgd(
 
     Raises:
         DomainError: an argument lies outside its domain.
+        DtypeError: an argument is no number.
 
     Sutskever, Martens, Dahl & Hinton, *On the importance of initialization and momentum in deep
     learning*, ICML 2013. Nesterov, Doklady AN SSSR 269 (1983).
@@ -97,6 +99,7 @@ def sgd(
             raise DomainError("sgd: nesterov looks ahead by the momentum, which is None")
 
         def step(grads: Tree, state: EmptyState, params: Tree = None) -> tuple[Tree, EmptyState]:
+            _check_state("sgd", state, EmptyState)
             return tree.map(lambda g: _scaled(g, -rate), grads), state
 
         return GradientTransformation(lambda params: EmptyState(), step)
@@ -104,6 +107,7 @@ def sgd(
     decay = _decay("sgd", "momentum", momentum)
 
     def update(grads: Tree, state: TraceState, params: Tree = None) -> tuple[Tree, TraceState]:
+        _check_state("sgd", state, TraceState)
         tree.check_like("grads", grads, state.trace)
 
         def accumulate(g: Array, v: Array) -> Array:
@@ -153,6 +157,7 @@ def adam(
 
     Raises:
         DomainError: an argument lies outside its domain.
+        DtypeError: an argument is no number.
 
     Kingma & Ba, *Adam: a method for stochastic optimization*, ICLR 2015, arXiv:1412.6980.
     """
@@ -161,6 +166,12 @@ def adam(
     eps, eps_root = _not_negative("adam", "eps", eps), _not_negative("adam", "eps_root", eps_root)
 
     def init(params: Tree) -> ScaleByAdamState:
+        for path, leaf in tree.leaves_with_paths(params):
+            if leaf.dtype.itemsize < 4:
+                raise DtypeError(
+                    f"adam: params{tree.show(path)} has dtype {leaf.dtype}, in which ε is 0; "
+                    "expected float32 or float64"
+                )
         return ScaleByAdamState(
             np.zeros((), np.int32), tree.zeros_like(params), tree.zeros_like(params)
         )
@@ -168,6 +179,7 @@ def adam(
     def update(
         grads: Tree, state: ScaleByAdamState, params: Tree = None
     ) -> tuple[Tree, ScaleByAdamState]:
+        _check_state("adam", state, ScaleByAdamState)
         tree.check_like("grads", grads, state.mu)
         count = int(state.count) + 1
         c = math.sqrt(1 - b2**count)
@@ -201,22 +213,38 @@ def adam(
 
 def _scaled(x: Array, factor: float) -> Array:
     """Multiply by a number; the result is an array also where ``x`` has no dimension."""
-    return np.asarray(x * factor)
+    return np.asarray(x * factor, x.dtype)
 
 
-def _learning_rate(name: str, value: float) -> float:
+def _check_state(name: str, state: object, expected: type) -> None:
+    """Refuse the state of another optimizer."""
+    if not isinstance(state, expected):
+        raise TreeError(
+            f"{name}: opt_state is a {type(state).__name__}, expected {expected.__name__}"
+        )
+
+
+def _check_number(name: str, argument: str, value: object) -> None:
+    if not isinstance(value, Real):
+        raise DtypeError(f"{name}: {argument} is a {type(value).__name__}, expected a number")
+
+
+def _learning_rate(name: str, value: Any) -> float:
+    _check_number(name, "learning_rate", value)
     if not 0 <= value < math.inf:
         raise DomainError(f"{name}: learning_rate is {value}, expected finite and ≥ 0")
     return float(value)
 
 
-def _decay(name: str, argument: str, value: float) -> float:
+def _decay(name: str, argument: str, value: Any) -> float:
+    _check_number(name, argument, value)
     if not 0 <= value < 1:
         raise DomainError(f"{name}: {argument} is {value}, expected ≥ 0 and < 1")
     return float(value)
 
 
-def _not_negative(name: str, argument: str, value: float) -> float:
+def _not_negative(name: str, argument: str, value: Any) -> float:
+    _check_number(name, argument, value)
     if not 0 <= value < math.inf:
         raise DomainError(f"{name}: {argument} is {value}, expected finite and ≥ 0")
     return float(value)

@@ -83,12 +83,17 @@ def objective(model: Layer, loss: Callable[..., Array]) -> Objective:
     than these before any work, by a TreeError, ShapeError, DtypeError or DomainError. The model
     and the loss refuse what does not fit them.
     """
+    if not isinstance(model, Layer) or isinstance(loss, Layer):
+        raise DtypeError(
+            f"objective: got a {type(model).__name__} and a {type(loss).__name__}, "
+            "expected a Layer and a loss"
+        )
     loss_vjp = vjp_of(loss)
 
     def value(params: Params, state: State, batch: Batch, key: Key | None = None) -> Any:
         inputs, targets, weights = _admit(batch)
         losses = loss(model.vjp(params, state, inputs, key)[0], targets)
-        return np.sum(_shares(losses, weights) * losses)
+        return _mean(losses, _shares(losses, weights))
 
     def value_and_grad(
         params: Params, state: State, batch: Batch, key: Key | None = None
@@ -97,8 +102,9 @@ def objective(model: Layer, loss: Callable[..., Array]) -> Objective:
         outputs, pullback, new_state = model.vjp(params, state, inputs, key)
         losses, loss_pullback = loss_vjp(outputs, targets)
         shares = _shares(losses, weights)
-        grads, _ = pullback(loss_pullback(shares)[0], input_cotangent=False)
-        return (np.sum(shares * losses), new_state), grads
+        dlosses = shares.astype(losses.dtype, copy=False)
+        grads, _ = pullback(loss_pullback(dlosses)[0], input_cotangent=False)
+        return (_mean(losses, shares), new_state), grads
 
     def grad(params: Params, state: State, batch: Batch, key: Key | None = None) -> Params:
         return value_and_grad(params, state, batch, key)[1]
@@ -114,6 +120,11 @@ def init_state(
     dtype: DTypeLike = np.float32,
 ) -> TrainState:
     """Draw parameters and start at step 0; ``input_shape`` is that of one example."""
+    if not isinstance(input_shape, tuple):
+        raise DtypeError(
+            f"init_state: input_shape is a {type(input_shape).__name__}, expected a tuple, "
+            "as in (64,)"
+        )
     init_key, train_key = random.split(key)
     params, state, _ = model.init(init_key, input_shape, dtype)
     return TrainState(params, state, optimizer.init(params), train_key, np.zeros((), np.int32))
@@ -127,6 +138,11 @@ def train_step(
     ``metrics["loss"]`` is the loss of the batch before the step. A model that needs a key draws
     from ``fold_in(state.key, state.step)``.
     """
+    if not isinstance(objective, Objective) or not isinstance(optimizer, GradientTransformation):
+        raise DtypeError(
+            f"train_step: got a {type(objective).__name__} and a {type(optimizer).__name__}, "
+            "expected an Objective and a GradientTransformation"
+        )
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         key = random.fold_in(state.key, int(state.step)) if objective.stochastic else None
@@ -171,6 +187,13 @@ def batches(key: Key, arrays: Sequence[Array], size: int) -> Iterator[tuple[Arra
         DtypeError: one of them is no array.
         DomainError: ``size`` is less than 1.
     """
+    if not isinstance(arrays, list | tuple):
+        raise DtypeError(
+            f"batches: arrays is a {type(arrays).__name__}, expected a tuple such as "
+            "(inputs, targets)"
+        )
+    if not isinstance(size, int):
+        raise DtypeError(f"batches: size is a {type(size).__name__}, expected an int")
     if size < 1:
         raise DomainError(f"batches: size is {size}, expected at least 1")
     names = [f"arrays[{i}]" for i in range(len(arrays))]
@@ -199,7 +222,8 @@ def _admit(batch: Batch) -> tuple[Array, Array, Array | None]:
         )
     if weights.shape != (count,):
         raise ShapeError(f"batch: weights have shape {weights.shape}, expected ({count},)")
-    if not (weights >= 0).all() or not 0 < weights.sum() < math.inf:
+    total = np.sum(weights, dtype=np.float64)
+    if not (weights >= 0).all() or not 0 < total < math.inf:
         raise DomainError("batch: weights are negative, all 0 or not finite")
     return batch[0], batch[1], weights
 
@@ -222,11 +246,22 @@ def _examples(name: str, arrays: dict[str, Array]) -> int:
 
 
 def _shares(losses: Array, weights: Array | None) -> Array:
-    """Give each element its part in the mean: the cotangent of ``losses``."""
+    """Give each element its part in the mean: the cotangent of ``losses``, in float32 at least."""
+    dtype = np.promote_types(losses.dtype, np.float32)
     if losses.size == 0:
         raise ShapeError(f"objective: the losses have shape {losses.shape}; nothing has no mean")
     if weights is None:
-        return np.full(losses.shape, 1 / losses.size, losses.dtype)
-    per_element = weights / (weights.sum() * (losses.size // len(losses)))
+        return np.full(losses.shape, 1 / losses.size, dtype)
+    if losses.shape[:1] != weights.shape:
+        raise ShapeError(
+            f"objective: the losses have shape {losses.shape}, expected ({len(weights)}, …), "
+            "as many as weights"
+        )
+    wide = weights.astype(dtype)
+    per_element = wide / (wide.sum() * (losses.size // len(losses)))
     trailing = (1,) * (losses.ndim - 1)
     return np.broadcast_to(per_element.reshape(-1, *trailing), losses.shape)
+
+
+def _mean(losses: Array, shares: Array) -> Any:
+    return np.sum(shares * losses).astype(losses.dtype)

@@ -10,6 +10,7 @@ An annotation is the specification of an argument: mypy reads it, the door
 say what those two cannot.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, get_args, get_origin
@@ -74,4 +75,11 @@ def spec(annotation: Any) -> Spec | None:
         markers = tuple(metadata)
     if not hasattr(annotation, "dim_str"):
         return None
-    return Spec(tuple(annotation.dim_str.split()), "float32" in annotation.dtypes, markers)
+    dims = tuple(annotation.dim_str.split())
+    for dim in dims:
+        if not re.fullmatch(r"\*?[^\W\d]\w*|\d+|\.\.\.", dim):
+            raise TypeError(
+                f"dimension {dim!r} of {annotation.__name__}: only names, sizes, _, *names and ... "
+                "are understood"
+            )
+    return Spec(dims, "float32" in annotation.dtypes, markers)

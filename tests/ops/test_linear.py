@@ -39,6 +39,13 @@ def test_half_precision_sums_in_float32() -> None:
     assert y[0, 0] == np.float16(3000 * float(np.float16(0.1)))
 
 
+@pytest.mark.parametrize(("inputs", "outputs"), [(0, 3), (3, 0)])
+def test_no_features_are_a_size_like_any_other(inputs: int, outputs: int) -> None:
+    arguments = np.ones((2, inputs)), np.ones((inputs, outputs)), np.ones(outputs)
+    y, pullback = linear.dense_vjp(*arguments)
+    assert [c.shape for c in pullback(y)] == [a.shape for a in arguments]
+
+
 def test_what_does_not_fit_is_refused_by_name() -> None:
     x, kernel, bias = np.ones((2, 3)), np.ones((3, 4)), np.ones(4)
     with pytest.raises(ShapeError, match=r"dense: kernel has shape \(2, 4\).* with in = 3"):

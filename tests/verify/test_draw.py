@@ -35,6 +35,32 @@ def test_arguments_are_as_annotated(data: st.DataObject, dtype: str) -> None:
     np.testing.assert_allclose(weights.sum(axis=-1), 1, rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "interval", [Interval(ge=2), Interval(ge=0.1, le=0.9), Interval(lt=-3), Interval(gt=0, le=1e-3)]
+)
+def test_any_interval_can_be_drawn_from(interval: Interval) -> None:
+    def rule(x: Annotated[Float[Array, " n"], interval]) -> Any: ...
+
+    @given(draw.arguments(rule, np.dtype("float32")))
+    def check(arguments: tuple[Array, ...]) -> None:
+        x = arguments[0].astype(np.float64)
+        for test, end in (
+            (np.greater, interval.gt),
+            (np.greater_equal, interval.ge),
+            (np.less, interval.lt),
+            (np.less_equal, interval.le),
+        ):
+            assert end is None or np.all(test(x, end))  # type: ignore[call-overload]
+
+    check()
+
+
+@given(st.data())
+def test_a_layout_changes_no_number(data: st.DataObject) -> None:
+    x = np.arange(6.0).reshape(2, 3)
+    np.testing.assert_array_equal(data.draw(draw.LAYOUTS)(x), x)
+
+
 def test_shapes_come_from_a_small_pool_that_has_the_hard_ones() -> None:
     pool = draw.sizes(list(draw.specifications(everything).values()))
     assert len(pool) <= 6

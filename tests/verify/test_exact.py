@@ -85,6 +85,14 @@ def test_at_a_kink_everything_between_the_one_sided_derivatives_is_right() -> No
         assert balls.distance(np.array([1.5, 1.0, low]), result.tangents[0])[0] > 0.4
 
 
+def test_a_scalar_result_and_a_scalar_argument() -> None:
+    x = np.array([1.0, 2.0])
+    (result,) = exact.evaluate(jax.make_jaxpr(jnp.sum)(x), [x], [np.eye(2)])
+    np.testing.assert_array_equal(balls.nearest(result.tangents), [1, 1])
+    (result,) = exact.evaluate(jax.make_jaxpr(jnp.max)(1.0), [np.array(1.0)], [np.ones(1)])
+    np.testing.assert_array_equal(balls.nearest(result.tangents), [1])
+
+
 def test_distance_has_no_rounding_of_its_own() -> None:
     with flint.ctx.workprec(200):
         third = balls.from_floats(np.array([1.0])) / 3

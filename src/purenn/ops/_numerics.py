@@ -4,8 +4,8 @@ import numpy as np
 
 from purenn.typing import Array, Values
 
-# e^-700 is still a normal number with room to spare; e^-709 no longer is.
-_NORMAL = -700.0
+# Where e^u is still a normal number with room to spare; from -709 or -87 on it no longer is.
+_NORMAL = {np.dtype(np.float64): -700.0, np.dtype(np.float32): -80.0}
 
 
 def widen(x: Values) -> Values:
@@ -42,9 +42,10 @@ def decay(scale: Values | float, u: Values, fine: Values | None = None) -> Value
     Right also where e^u alone would be subnormal and the product is not, as x·e^x at −714 in
     float64: e^u then enters as two factors.
     """
-    y: Values = scale * np.exp(np.maximum(u, _NORMAL))
-    if np.fmin.reduce(u, axis=None, initial=0.0) < _NORMAL:
-        y = y * np.exp(np.minimum(u - _NORMAL, 0.0))
+    normal = _NORMAL[u.dtype]
+    y: Values = scale * np.exp(np.maximum(u, normal))
+    if np.fmin.reduce(u, axis=None, initial=0.0) < normal:
+        y = y * np.exp(np.minimum(u - normal, 0.0))
     return y if fine is None else y * np.exp(fine)
 
 

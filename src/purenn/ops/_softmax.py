@@ -22,7 +22,7 @@ class LogSoftmax(NamedTuple):
 
 def softmax(x: Array, axis: int) -> Array:
     """p = eˣ/Σeˣ."""
-    _refuse_empty("softmax", x, axis)
+    _check_axis("softmax", x, axis)
     d, lost = subtract_maximum(x, axis)
     e = np.exp(d)
     e += e * lost
@@ -31,13 +31,14 @@ def softmax(x: Array, axis: int) -> Array:
 
 def log_softmax(x: Array, axis: int) -> LogSoftmax:
     """log p = d − log1p(s), with d = x − max(x) and s the sum of e^d without the largest."""
-    _refuse_empty("log_softmax", x, axis)
+    _check_axis("log_softmax", x, axis)
     d, lost = subtract_maximum(x, axis)
     top = np.argmax(x, axis=axis, keepdims=True)
     e = np.exp(d)
     e += e * lost
     np.put_along_axis(e, top, 0, axis)
-    s = np.sum(e, axis=axis, keepdims=True)
+    # At the top d is 0, and NaN where the logit is infinite: then nothing is known.
+    s = np.sum(e, axis=axis, keepdims=True) + np.take_along_axis(d, top, axis)
     p = e / (1 + s)
     np.put_along_axis(p, top, 1 / (1 + s), axis)
     return LogSoftmax(d - (np.log1p(s) - lost), p, top, s / (1 + s))
@@ -55,6 +56,8 @@ def log_softmax_pullback(dy: Array, y: LogSoftmax, axis: int) -> Array:
     return dx
 
 
-def _refuse_empty(name: str, x: Array, axis: int) -> None:
+def _check_axis(name: str, x: Array, axis: int) -> None:
+    if not -x.ndim <= axis < x.ndim:
+        raise ShapeError(f"{name}: axis is {axis}, but x has shape {x.shape}")
     if x.shape[axis] == 0:
         raise ShapeError(f"{name}: x has shape {x.shape}, expected an entry along axis {axis}")

@@ -1,5 +1,7 @@
 """Linear maps."""
 
+import math
+
 import numpy as np
 
 from purenn.contract import rule, unchecked
@@ -44,6 +46,7 @@ def dense_input_cotangent(kernel: Array, dy: Array) -> Array:
 
 def dense_parameter_cotangents(x: Array, dy: Array) -> tuple[Array, Array]:
     """(dW, db) alone: the first layer of a model needs no dx."""
-    rows = at_least_single(x).reshape(-1, x.shape[-1])
-    dy_rows = at_least_single(dy).reshape(-1, dy.shape[-1])
+    count = math.prod(x.shape[:-1])
+    rows = at_least_single(x).reshape(count, x.shape[-1])
+    dy_rows = at_least_single(dy).reshape(count, dy.shape[-1])
     return narrow(rows.T @ dy_rows, x), narrow(np.add.reduce(dy_rows, axis=0), x)

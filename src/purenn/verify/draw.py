@@ -24,6 +24,10 @@ def specifications(function: Callable[..., Any]) -> dict[str, Spec]:
     hints = get_type_hints(inspect.unwrap(function), include_extras=True)
     found = {}
     for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty:
+            raise UnspecifiedError(
+                f"{function.__name__}: keyword-only argument {name!r} needs a default"
+            )
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
             its = spec(hints.get(name))
             if its is None:
@@ -32,6 +36,14 @@ def specifications(function: Callable[..., Any]) -> dict[str, Spec]:
                     f'such as {name}: Float[Array, "*batch {name}"]'
                 )
             found[name] = its
+    dims = {dim for its in found.values() for dim in its.dims}
+    for name, its in found.items():
+        for marker in its.markers:
+            if isinstance(marker, Index) and marker.dim not in dims:
+                raise UnspecifiedError(
+                    f"{function.__name__}: {name} has Index({marker.dim!r}), which is no dimension "
+                    f"of an argument; there are {', '.join(sorted(dims))}"
+                )
     return found
 
 
@@ -76,6 +88,34 @@ def arguments(
     return st.sampled_from(sizes(specs)).flatmap(draw_all)
 
 
+def _every_other(x: Array) -> Array:
+    """The same numbers with a stride of two along the last axis."""
+    if not x.ndim:
+        return x
+    wide = np.zeros((*x.shape[:-1], 2 * x.shape[-1]), x.dtype)
+    wide[..., ::2] = x
+    return wide[..., ::2]
+
+
+def _backwards(x: Array) -> Array:
+    """The same numbers with negative strides."""
+    return np.flip(np.flip(x).copy()) if x.ndim else x
+
+
+def _fortran(x: Array) -> Array:
+    return np.asarray(x, order="F")
+
+
+def _plain(x: Array) -> Array:
+    return x
+
+
+LAYOUTS: st.SearchStrategy[Callable[[Array], Array]] = st.sampled_from(
+    [_plain, _fortran, _backwards, _every_other]
+)
+"""How the same numbers lie in memory: contiguous, in Fortran order, backwards, with gaps."""
+
+
 def cotangents(shape: Shape, dtype: np.dtype[Any]) -> st.SearchStrategy[Array]:
     """Cotangents of moderate size, different from entry to entry."""
     return hnp.arrays(dtype, shape, elements=_floats(-4, 4, dtype), fill=st.nothing())
@@ -83,6 +123,7 @@ def cotangents(shape: Shape, dtype: np.dtype[Any]) -> st.SearchStrategy[Array]:
 
 def _floats(low: float, high: float, dtype: np.dtype[Any]) -> st.SearchStrategy[float]:
     width: Any = 8 * dtype.itemsize
+    low, high = float(dtype.type(low)), float(dtype.type(high))
     return st.floats(low, high, width=width, allow_subnormal=False)
 
 
@@ -118,9 +159,15 @@ def _bounds(its: Spec, dtype: np.dtype[Any]) -> tuple[float, float]:
 
 def _bound(closed: Any, open_: Any, inwards: float, dtype: np.dtype[Any]) -> float | None:
     """The last number of the dtype before a closed or an open end, if there is one."""
-    if open_ is not None:
-        return float(np.nextafter(dtype.type(open_), dtype.type(inwards)))
-    return None if closed is None else float(closed)
+    end = closed if open_ is None else open_
+    if end is None:
+        return None
+    nearest = dtype.type(end)
+    rounded = float(nearest)
+    outside = rounded > end if inwards < 0 else rounded < end
+    if outside or (rounded == end and open_ is not None):
+        nearest = np.nextafter(nearest, dtype.type(inwards))
+    return float(nearest)
 
 
 def _elements(low: float, high: float, dtype: np.dtype[Any]) -> st.SearchStrategy[float]:
@@ -131,10 +178,11 @@ def _elements(low: float, high: float, dtype: np.dtype[Any]) -> st.SearchStrateg
     # No subnormal numbers: XLA takes them for 0, and would look wrong where it is only coarse.
     special = [0.0, -0.0, 1.0, -1.0, 0.5, 17.0, -17.0, 1e-30, -1e-30, huge, -huge]
     kept = [float(dtype.type(v)) for v in special if low <= v <= high]
-    ranges = [
-        _floats(max(low, -end), min(high, end), dtype) for end in (1.0, 8.0, float(np.rint(far)))
-    ]
-    return st.one_of(*ranges, st.sampled_from(kept))
+    ends = [(max(low, -end), min(high, end)) for end in (1.0, 8.0, float(np.rint(far)))]
+    ends += [(low, min(high, low + 8))] if np.isfinite(low) else []
+    ends += [(max(low, high - 8), high)] if np.isfinite(high) else []
+    ranges = [_floats(start, end, dtype) for start, end in ends if start <= end]
+    return st.one_of(*ranges, *([st.sampled_from(kept)] if kept else []))
 
 
 def _onto_simplex(weights: Array) -> Array:

@@ -28,6 +28,6 @@ def errors(x: Array, truth: Array, scale: Array) -> Array:
     distance, size = balls.distance(x, truth), np.abs(balls.nearest(truth))
     unit = ulp(scale, x.dtype)
     unit = np.where(size < float(info.tiny), np.maximum(unit, float(info.tiny)), unit)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         found = distance / unit
     return np.where(scale <= float(info.max) / 4, found, 0.0)

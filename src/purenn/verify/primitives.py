@@ -99,7 +99,7 @@ def _linear(function: _Function, inputs: Sequence[Dual]) -> Dual:
     directions = next(len(x.tangents) for x in inputs if x.tangents is not None)
     stacked = np.empty((directions, *y.shape), object)
     for i in range(directions):
-        stacked[i] = function(*[_direction(x, i) for x in inputs])
+        stacked[i, ...] = function(*[_direction(x, i) for x in inputs])
     return Dual(y, stacked)
 
 
@@ -179,6 +179,8 @@ def _contract(dimension_numbers: Any, a: Balls, b: Balls) -> Balls:
 
 def _extremum(name: str, axes: Sequence[int], x: Dual) -> Dual:
     fold = np.maximum if name == "reduce_max" else np.minimum
+    if not axes:
+        return x
     y = np.asarray(fold.reduce(x.value, axis=tuple(axes)), x.value.dtype)
     if x.tangents is None:
         return Dual(y, None)

@@ -18,8 +18,8 @@ def table(findings: Sequence[Finding]) -> Table:
         "(ULP) of the terms that it is the sum of.",
         caption_justify="left",
     )
-    it.add_column("rule", overflow="fold")
-    it.add_column("dtype")
+    it.add_column("rule", overflow="fold", min_width=20)
+    it.add_column("dtype", no_wrap=True)
     it.add_column("by hand", justify="right")
     it.add_column("autodiff", justify="right")
     it.add_column("verdict")
@@ -45,4 +45,6 @@ def show(findings: Sequence[Finding], console: Console) -> None:
 
 
 def _number(ulps: float) -> str:
+    if ulps != ulps:
+        return "–"
     return f"{ulps:.2f}" if ulps < 100 else f"{ulps:.1e}"
