@@ -18,8 +18,10 @@ with install_import_hook("purenn", "beartype.beartype"):
 
 from purenn.verify import devices  # outside: beartype and Hypothesis both mind the random state
 
-# The first example compiles, and no test depends on the time.
-hypothesis.settings.register_profile("purenn", deadline=None)
+# The first example compiles, and no test depends on the time. The same commit gives the same
+# examples; `--hypothesis-profile=explore` looks for others.
+hypothesis.settings.register_profile("purenn", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("explore", deadline=None, max_examples=500)
 hypothesis.settings.load_profile("purenn")
 
 

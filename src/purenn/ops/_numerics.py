@@ -57,7 +57,7 @@ def scaled_sigmoid(scale: Values | float, x: Values) -> Values:
 
 def bell(scale: Values, n: Values) -> Values:
     """scale·σ′(n) = scale·eⁿ/(1 + eⁿ)² for n ≤ 0."""
-    return decay(scale, n) / np.square(1 + np.exp(n))
+    return np.asarray(decay(scale, n) / np.square(1 + np.exp(n)))
 
 
 def subtract_maximum(x: Array, axis: int) -> tuple[Array, Array]:

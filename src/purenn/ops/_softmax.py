@@ -26,7 +26,7 @@ def softmax(x: Array, axis: int) -> Array:
     d, lost = subtract_maximum(x, axis)
     e = np.exp(d)
     e += e * lost
-    return e / np.sum(e, axis=axis, keepdims=True)
+    return np.asarray(e / np.sum(e, axis=axis, keepdims=True))
 
 
 def log_softmax(x: Array, axis: int) -> LogSoftmax:

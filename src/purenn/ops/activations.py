@@ -298,7 +298,7 @@ def _gelu_tanh_slope(scale: Values, x: Values) -> Values:
     a, b = _A[0] + _A[1], (_B[0] + _B[1]) * (n * n + n * r + r * r)
     h = t * (a + 3 * b) + _GELU_TANH_EXP_ROOT * np.expm1(t * (a + b))
     coarse, fine = _gelu_tanh_exponent(n)
-    return decay(scale * h, coarse, fine) / np.square(1 + np.exp(coarse + fine))
+    return np.asarray(decay(scale * h, coarse, fine) / np.square(1 + np.exp(coarse + fine)))
 
 
 _GELU_FAR = 60.0

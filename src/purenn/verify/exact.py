@@ -15,7 +15,7 @@ from typing import Any
 
 import flint
 from flint import arb
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal  # type: ignore[attr-defined]
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from purenn.typing import Array
 from purenn.verify.balls import MOST_BITS
