@@ -85,11 +85,10 @@ def test_a_module_that_cannot_be_imported_is_named_without_a_traceback(
     assert "Traceback" not in result.stderr
 
 
-def test_demo_refuses_a_kind_of_picture_that_there_is_not(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    assert main(["demo", "--output", "digits.foo"]) == 2
-    assert "--output: digits.foo is none of " in capsys.readouterr().err
+def test_demo_refuses_a_kind_of_picture_that_there_is_not(tmp_path: Path) -> None:
+    result = run(tmp_path, "demo", "--output", "digits.foo")
+    assert result.returncode == 2
+    assert "--output: digits.foo is none of " in result.stderr
 
 
 @pytest.mark.parametrize("arguments", [[], ["verify", "--examples", "0"], ["dance"]])
@@ -110,8 +109,8 @@ def test_demo_learns_the_digits_and_saves_the_picture(tmp_path: Path) -> None:
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_demo_with_nowhere_to_put_the_picture_does_not_train(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["demo", "--output", str(tmp_path / "missing" / "digits.png")]) == 2
-    assert "--output: there is no folder" in capsys.readouterr().err
+def test_demo_with_nowhere_to_put_the_picture_does_not_train(tmp_path: Path) -> None:
+    result = run(tmp_path, "demo", "--output", "missing/digits.png")
+    assert result.returncode == 2
+    assert "--output: there is no folder missing" in result.stderr
+    assert result.stdout == ""
