@@ -1,5 +1,7 @@
 """One set-up for all tests: annotations enforced, 64-bit JAX, devices chosen by ``--device``."""
 
+import importlib
+import pkgutil
 from collections.abc import Iterator
 
 import hypothesis
@@ -14,13 +16,18 @@ with install_import_hook("purenn", "beartype.beartype"):
     import purenn.optimizers
     import purenn.random
     import purenn.training
-    import purenn.tree  # noqa: F401
+    import purenn.tree
 
 from purenn.verify import devices  # outside: beartype and Hypothesis both mind the random state
 
+# Hypothesis draws the constants of the modules that are loaded: let them always be the same.
+for _module in pkgutil.walk_packages(purenn.__path__, "purenn."):
+    if not _module.name.endswith("__main__"):
+        importlib.import_module(_module.name)
+
 # The first example compiles, and no test depends on the time. The same commit gives the same
 # examples; `--hypothesis-profile=explore` looks for others.
-hypothesis.settings.register_profile("purenn", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("purenn", deadline=None, derandomize=True, max_examples=10)
 hypothesis.settings.register_profile("explore", deadline=None, max_examples=500)
 hypothesis.settings.load_profile("purenn")
 

@@ -7,15 +7,16 @@ from purenn import verify
 from purenn.contract import rule, unchecked
 from purenn.errors import DomainError, DtypeError, ShapeError
 from purenn.typing import Annotated, Array, Float, Int, Interval, Pullback, spec
-from purenn.verify import Rule, draw
+from purenn.verify import Rule, annotations, draw
 
 RULES = verify.discover("purenn.ops", against="reference.ops")
 
 
 def inputs(rule: Rule) -> dict[str, Array]:
     """Arguments that the rule takes."""
-    specs = draw.specifications(rule.f)
-    known = draw.sizes(list(specs.values()))[0]
+    signature = annotations.signature([rule.f_vjp], {})
+    specs = signature.positional
+    known = draw.sizes(signature)[-1]
     shapes = {name: draw.shape(its, known) for name, its in specs.items()}
     return {
         name: np.full(shapes[name], 0.5) if its.floating else np.zeros(shapes[name], int)
@@ -26,6 +27,7 @@ def inputs(rule: Rule) -> dict[str, Array]:
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_every_door_refuses_what_is_no_array_and_wrong_dtypes(rule: Rule) -> None:
     good = inputs(rule)
+    assert rule.f is not None
     rule.f(*good.values())
     for name, x in good.items():
         wrong = np.int32 if x.dtype.kind == "f" else np.float64
@@ -48,6 +50,7 @@ def test_every_pullback_refuses_a_cotangent_that_does_not_fit(rule: Rule) -> Non
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_the_door_keeps_name_text_and_signature(rule: Rule) -> None:
+    assert rule.f is not None
     for function in (rule.f, rule.f_vjp):
         assert inspect.getdoc(function)
         assert inspect.signature(function) == inspect.signature(unchecked(function))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
-SESSION, TRAINING, RULES, REFERENCE = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+SESSION, TRAINING, RULES, REFERENCE, SUITE = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 def test_the_session_prints_what_it_says() -> None:
@@ -24,17 +24,32 @@ def test_the_loop_learns(capsys: pytest.CaptureFixture[str]) -> None:
     assert losses[-1] < losses[0]
 
 
-def test_the_mistake_is_found(tmp_path: Path) -> None:
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
     (tmp_path / "my_rules.py").write_text(RULES)
     (tmp_path / "my_reference.py").write_text(REFERENCE)
-    (command,) = re.findall(r"^purenn (verify my_rules .*)$", README, re.MULTILINE)
-    result = subprocess.run(
-        [sys.executable, "-m", "purenn", *command.split()],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
+    return tmp_path
+
+
+def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *command], cwd=folder, capture_output=True, text=True, check=False
     )
+
+
+def test_the_mistake_is_found(folder: Path) -> None:
+    (command,) = re.findall(r"^purenn (verify my_rules.py .*)$", README, re.MULTILINE)
+    result = run(folder, "purenn", *command.split())
     assert result.returncode == 1
-    assert re.search(r"^dx\[\d, \d\]: got .*, expected ", result.stdout, re.MULTILINE)
+    assert re.search(r"^in float32: dx\[\d, \d\]: got .*, expected ", result.stdout, re.MULTILINE)
+    (story,) = re.findall(r"^this is what you get if .*$", README, re.MULTILINE)
+    assert story in result.stdout
     assert "from my_rules import mean_square_vjp" in result.stdout
+
+
+def test_the_suite_finds_it_too(folder: Path) -> None:
+    (folder / "test_mine.py").write_text(SUITE)
+    result = run(folder, "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py")
+    assert result.returncode == 1
+    assert "test_derivative[mean_square]" in result.stdout
+    assert "DerivativeError: mean_square: fail" in result.stdout

@@ -2,10 +2,10 @@
 
 import argparse
 import sys
-import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 
 class UsageError(Exception):
@@ -38,9 +38,10 @@ def _add_verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser = commands.add_parser(
         "verify",
         help="examine hand-written derivatives",
-        description="Examine every rule f_vjp of TARGET, found by name: draw its arguments from "
-        "its annotations, compare value and cotangents with the exact derivative, with jax.vjp "
-        "and with the jit-compiled equivalent of the reference, and print one table. "
+        description="Examine every hand-written derivative of TARGET, found by name (f_vjp, "
+        "f_fwd with f_bwd, f_grad, f_jvp, or jax.custom_vjp): draw its arguments from its "
+        "annotations, compare value and derivative with the exact one, with jax.vjp and with the "
+        "jit-compiled equivalent of the reference, and print one table. "
         "Exit status: 0 if all pass, 1 if one does not, 2 if it could not run.",
     )
     parser.add_argument(
@@ -48,19 +49,21 @@ def _add_verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         nargs="?",
         default="purenn.ops",
         metavar="TARGET",
-        help="dotted module or package that holds the rules (default: %(default)s)",
+        help="file, or dotted module or package, that holds the rules (default: %(default)s)",
     )
     parser.add_argument("rules", nargs="*", metavar="RULE", help="only these rules (default: all)")
     parser.add_argument(
         "--against",
         metavar="REFERENCE",
-        help="dotted module or package with the same functions in JAX "
-        "(default: reference.ops, which is in purenn's source repository, for purenn.ops)",
+        help="file, or dotted module or package, with the same functions in JAX; or 'numeric': "
+        "complex steps and extrapolated differences of the functions themselves, as for a rule "
+        "that has no reference (default: reference.ops, which is in purenn's source repository, "
+        "for purenn.ops)",
     )
     parser.add_argument(
         "--dtype",
         action="append",
-        choices=["float32", "float64"],
+        choices=["float32", "float64", "bfloat16", "float16"],
         help="may be repeated (default: float32 and float64)",
     )
     parser.add_argument(
@@ -79,18 +82,23 @@ def _add_verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.add_argument(
         "--seed", type=int, default=0, metavar="S", help="of the draw (default: %(default)s)"
     )
+    parser.add_argument(
+        "--time-limit",
+        type=_positive,
+        default=60,
+        metavar="SECONDS",
+        help="for each rule (default: %(default)s)",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON")
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE", help="write the report as a page, with pictures"
+    )
+    parser.add_argument(
+        "--mutants",
+        action="store_true",
+        help="measure the examiner instead: seed mistakes into every rule and count those caught",
+    )
     parser.set_defaults(run=_verify, extra="verify")
-
-
-def _cannot_import(error: Exception, target: str, against: str) -> str:
-    """What went wrong while the modules were imported, and where."""
-    if isinstance(error, ModuleNotFoundError):
-        told = f"{error}, neither installed nor in {Path.cwd()}"
-        clone = "; it is in purenn's source repository: run there, or give --against"
-        return told + (clone if error.name == "reference" else "")
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    where = "" if isinstance(error, SyntaxError) else f" ({frame.filename}:{frame.lineno})"
-    return f"importing {target} or {against}: {type(error).__name__}: {error}{where}"
 
 
 def _positive(text: str) -> int:
@@ -100,54 +108,69 @@ def _positive(text: str) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    import jax
     from rich.console import Console
-    from rich.progress import track
+    from rich.progress import Progress
 
-    from purenn import verify
     from purenn.verify import report
+    from purenn.verify.examine import KEPT
+    from purenn.verify.run import CannotRunError, Job, Started, run
 
-    # As `python -m` does, so that both ways of starting find a reference in this folder.
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
+    for option, path in (("--json", options.json), ("--html", options.html)):
+        if path is not None and not path.resolve().parent.is_dir():
+            raise UsageError(f"{option}: there is no folder {path.parent}")
     against = options.against or {"purenn.ops": "reference.ops"}.get(options.target)
-    if against is None:
-        raise UsageError(f"{options.target} needs --against REFERENCE, the same functions in JAX")
-    for name in (options.target, against):
-        if name.endswith(".py") or "/" in name or "\\" in name:
-            raise UsageError(f"{name} is a path; give the dotted name, as in package.module")
-    try:
-        rules = verify.discover(options.target, against)
-    except verify.DiscoveryError as error:
-        raise UsageError(str(error)) from None
-    except Exception as error:
-        raise UsageError(_cannot_import(error, options.target, against)) from None
-    unknown = set(options.rules) - {rule.name for rule in rules}
-    if unknown:
-        known = ", ".join(dict.fromkeys(rule.name for rule in rules))
-        raise UsageError(
-            f"no rule {', '.join(sorted(unknown))} in {options.target}; it has {known}"
-        )
-    chosen = [rule for rule in rules if not options.rules or rule.name in options.rules]
-    try:
-        devices = verify.devices(options.device)
-    except RuntimeError as error:
-        raise UsageError(str(error)) from None
-
-    console = Console(width=None if sys.stdout.isatty() else 110)
-    console.print(
-        f"{options.target} against {against}, {options.examples} inputs per row, "
-        f"seed {options.seed}, jax {jax.__version__} on {', '.join(map(str, devices))}"
+    job = Job(
+        options.target,
+        against,
+        tuple(options.rules),
+        tuple(options.dtype or ()),
+        options.device,
+        options.examples,
+        options.seed,
+        KEPT,
+        options.time_limit,
+        options.mutants,
     )
-    jobs = [(rule, dtype) for rule in chosen for dtype in options.dtype or verify.DTYPES]
-    findings = [
-        verify.examine(rule, dtype, devices=devices, examples=options.examples, seed=options.seed)
-        for rule, dtype in track(
-            jobs, "examining", console=console, transient=True, disable=not console.is_terminal
+    console = Console(width=None if sys.stdout.isatty() else 110)
+    environment: dict[str, Any] = {}
+    names: list[str] = []
+
+    def started(news: Started) -> None:
+        environment.update(news.environment)
+        names.extend(news.rules)
+        console.print(
+            f"{options.target} against {against or 'numeric'}, {options.examples} inputs per rule "
+            f"and dtype, seed {options.seed}, jax {environment['jax']} on "
+            f"{', '.join(environment['devices'])}",
+            soft_wrap=True,
         )
-    ]
-    report.show(findings, console)
-    return 0 if all(finding.verdict == "pass" for finding in findings) else 1
+
+    found: dict[int, Any] = {}
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("examining", total=None)
+        try:
+            for place, verdict in run(job, started=started):
+                found[place] = verdict
+                progress.update(task, total=len(names), completed=len(found))
+                if not console.is_terminal:
+                    print(
+                        f"[{len(found)}/{len(names)}] {verdict.rule}: {verdict.verdict}",
+                        file=sys.stderr,
+                    )
+        except CannotRunError as error:
+            clone = "; it is in purenn's source repository: run there, or give --against"
+            raise UsageError(f"{error}{clone if 'named reference' in str(error) else ''}") from None
+    verdicts = [found[place] for place in sorted(found)]
+    if options.mutants:
+        from purenn.verify import power
+
+        return power.show(verdicts, console)
+    report.show(verdicts, console)
+    if options.json is not None:
+        report.write_json(options.json, report.as_dict(environment, verdicts))
+    if options.html is not None:
+        report.write_html(options.html, environment, verdicts)
+    return 0 if all(verdict.verdict == "pass" for verdict in verdicts) else 1
 
 
 def _add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

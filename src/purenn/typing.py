@@ -54,6 +54,19 @@ class Simplex:
     """The values along the last axis are not negative and add up to 1."""
 
 
+@dataclass(frozen=True, init=False)
+class OneOf:
+    """A static argument takes each of these values: ``axis: Annotated[int, OneOf(-1, 0)] = -1``.
+
+    The examiner leaves a keyword-only argument without it at its default.
+    """
+
+    values: tuple[Any, ...]
+
+    def __init__(self, *values: Any) -> None:
+        object.__setattr__(self, "values", values)
+
+
 class Spec(NamedTuple):
     """What an array annotation says, taken apart."""
 

@@ -1,13 +1,14 @@
 """Errors of elementwise rules over many inputs at once, in ULPs of the exact result."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flint
 import jax
 import numpy as np
 
 from purenn.typing import Array
-from purenn.verify import Rule, balls, exact, judge, oracles
+from purenn.verify import Rule, balls, exact, judge, oracles, rivals
+from purenn.verify.examples import Example
 
 
 class Errors(NamedTuple):
@@ -27,21 +28,30 @@ def inputs(dtype: str, seed: int) -> Array:
     return np.asarray(np.concatenate(parts), dtype)
 
 
-def measure(rule: Rule, dtype: str, device: jax.Device, seed: int = 0) -> tuple[Errors, Errors]:
+def measure(
+    rule: Rule,
+    dtype: str,
+    device: jax.Device,
+    static: tuple[tuple[str, Any], ...] = (),
+    seed: int = 0,
+) -> tuple[Errors, Errors]:
     """The worst errors of a rule of one argument, and those of JAX's autodiff."""
     x = inputs(dtype, seed)
     dy = np.asarray(np.random.default_rng(seed + 1).normal(size=x.shape), dtype)
-    trace = jax.make_jaxpr(lambda x: rule.reference(x, **dict(rule.static)))(x.astype(np.float64))
+    example = Example(("x",), (x,), static, (dy,), dtype)
+    assert rule.reference is not None
+    trace = jax.make_jaxpr(example.structure.flat(rule.reference))(x.astype(np.float64))
     (truth,) = exact.evaluate(trace, [x], [np.ones((1, *x.shape))])
     assert truth.tangents is not None
     with flint.ctx.workprec(256):
         cotangent = balls.from_floats(dy) * truth.tangents[0]
     with np.errstate(over="ignore", under="ignore"):
-        y, pullback = rule.f_vjp(x, **dict(rule.static))
+        y, pullback = rule.f_vjp(x, **dict(static))
         ours = Errors(_worst(y, truth.value), _worst(pullback(dy)[0], cotangent))
-    answers = [oracles.autodiff(rule, (x,), dy, device, jit) for jit in (False, True)]
+    oracle = oracles.Oracle(rule.reference, "exact")
+    answers = [rivals.autodiff(oracle, example, device, jit) for jit in (False, True)]
     theirs = Errors(
-        max(_worst(answer.value, truth.value) for answer in answers),
+        max(_worst(answer.value[0], truth.value) for answer in answers),
         max(_worst(answer.cotangents[0], cotangent) for answer in answers),
     )
     return ours, theirs

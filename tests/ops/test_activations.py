@@ -1,4 +1,5 @@
 from functools import partial
+from typing import Any
 
 import flint
 import jax
@@ -18,7 +19,15 @@ from purenn.verify import Rule
 from tests.ops import sweeps
 
 RULES = verify.discover(activations, against=reference.ops.activations)
-ELEMENTWISE = [rule for rule in RULES if "softmax" not in rule.name]
+VARIANTS = [
+    pytest.param(rule, static, id=" ".join([rule.name, *map(str, dict(static).values())]))
+    for rule in RULES
+    for static in (
+        [(("approximate", False),), (("approximate", True),)] if rule.name == "gelu" else [()]
+    )
+]
+ELEMENTWISE = [variant for variant in VARIANTS if "softmax" not in str(variant.id)]
+Static = tuple[tuple[str, Any], ...]
 DTYPES = ["float32", "float64"]
 
 
@@ -28,9 +37,11 @@ def test_against_the_truth_and_jax(rule: Rule, device: jax.Device) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("rule", ELEMENTWISE, ids=str)
-def test_within_8_ulp_and_no_worse_than_jax(rule: Rule, dtype: str, device: jax.Device) -> None:
-    ours, theirs = sweeps.measure(rule, dtype, device)
+@pytest.mark.parametrize(("rule", "static"), ELEMENTWISE)
+def test_within_8_ulp_and_no_worse_than_jax(
+    rule: Rule, static: Static, dtype: str, device: jax.Device
+) -> None:
+    ours, theirs = sweeps.measure(rule, dtype, device, static)
     for error, rival in zip(ours, theirs, strict=True):
         assert error <= 8
         assert error <= max(rival, 2)
@@ -44,21 +55,23 @@ def test_autodiff_loses_in_saturation_what_the_rule_keeps(name: str, device: jax
     assert theirs.derivative > 1e6
 
 
-@pytest.mark.parametrize("rule", ELEMENTWISE, ids=str)
-def test_at_a_kink_the_derivative_is_that_of_jax(rule: Rule) -> None:
+@pytest.mark.parametrize(("rule", "static"), ELEMENTWISE)
+def test_at_a_kink_the_derivative_is_that_of_jax(rule: Rule, static: Static) -> None:
     zero = np.zeros(1)
-    _, pullback = rule.f_vjp(zero, **dict(rule.static))
-    expected = jax.grad(lambda x: rule.reference(x, **dict(rule.static)).sum())(zero)
+    reference = rule.reference
+    assert reference is not None
+    _, pullback = rule.f_vjp(zero, **dict(static))
+    expected = jax.grad(lambda x: reference(x, **dict(static)).sum())(zero)
     np.testing.assert_allclose(pullback(np.ones(1))[0], expected, rtol=1e-15)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16], ids=["float16", "bfloat16"])
-@pytest.mark.parametrize("rule", RULES, ids=str)
-def test_half_precision_computes_in_float32(rule: Rule, dtype: type) -> None:
+@pytest.mark.parametrize(("rule", "static"), VARIANTS)
+def test_half_precision_computes_in_float32(rule: Rule, static: Static, dtype: type) -> None:
     x: Array = np.linspace(-9, 9, 60).reshape(10, 6).astype(dtype)
     dy: Array = np.cos(np.arange(60.0)).reshape(10, 6).astype(dtype)
-    y, pullback = rule.f_vjp(x, **dict(rule.static))
-    y32, pullback32 = rule.f_vjp(x.astype(np.float32), **dict(rule.static))
+    y, pullback = rule.f_vjp(x, **dict(static))
+    y32, pullback32 = rule.f_vjp(x.astype(np.float32), **dict(static))
     (dx,), (dx32,) = pullback(dy), pullback32(dy.astype(np.float32))
     assert y.dtype == dx.dtype == dtype
     for half, single in ((y, y32), (dx, dx32)):
@@ -66,12 +79,14 @@ def test_half_precision_computes_in_float32(rule: Rule, dtype: type) -> None:
         np.testing.assert_allclose(half.astype(np.float32), single, rtol=spacing, atol=1e-6)
 
 
-@pytest.mark.parametrize("rule", RULES, ids=str)
-def test_infinities_and_nan_as_in_jax_where_jax_is_finite(rule: Rule) -> None:
+@pytest.mark.parametrize(("rule", "static"), VARIANTS)
+def test_infinities_and_nan_as_in_jax_where_jax_is_finite(rule: Rule, static: Static) -> None:
+    assert rule.f is not None
+    assert rule.reference is not None
     x = np.array([[np.inf, 0.5, -1.0], [-np.inf, 0.5, -1.0], [np.nan, 0.5, -1.0]])
     with np.errstate(invalid="ignore"):
-        y = rule.f(x, **dict(rule.static))
-    expected = np.asarray(rule.reference(x, **dict(rule.static)))
+        y = rule.f(x, **dict(static))
+    expected = np.asarray(rule.reference(x, **dict(static)))
     finite = np.isfinite(expected)
     np.testing.assert_allclose(y[finite], expected[finite], rtol=1e-14)
 

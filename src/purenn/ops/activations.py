@@ -20,7 +20,7 @@ from purenn.ops._numerics import (
     scaled_sigmoid,
     widen,
 )
-from purenn.typing import Array, Float, Pullback, Values
+from purenn.typing import Annotated, Array, Float, OneOf, Pullback, Values
 
 
 @rule
@@ -163,7 +163,9 @@ def silu_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullbac
 
 
 @rule
-def gelu(x: Float[Array, "*shape"], *, approximate: bool = True) -> Float[Array, "*shape"]:
+def gelu(
+    x: Float[Array, "*shape"], *, approximate: Annotated[bool, OneOf(False, True)] = True
+) -> Float[Array, "*shape"]:
     """x·Φ(x), Φ the normal distribution function (Hendrycks & Gimpel 2016, arXiv:1606.08415).
 
     ``approximate=True``, the default of ``jax.nn.gelu``, is x·σ(v) with
@@ -181,7 +183,7 @@ def gelu(x: Float[Array, "*shape"], *, approximate: bool = True) -> Float[Array,
 
 @rule
 def gelu_vjp(
-    x: Float[Array, "*shape"], *, approximate: bool = True
+    x: Float[Array, "*shape"], *, approximate: Annotated[bool, OneOf(False, True)] = True
 ) -> tuple[Float[Array, "*shape"], Pullback]:
     """Gelu with its pullback, on n = −|x|; for x > 0, gelu′(x) = 1 − gelu′(−x).
 

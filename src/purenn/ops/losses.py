@@ -104,10 +104,9 @@ def sigmoid_binary_cross_entropy_vjp(
     dlogits = (σ(x) − q)·dL, written (1 − q)·σ(x) − q·σ(−x) so that a saturated σ(x) against
     q = 1 keeps its digits. dlabels = −x·dL, since log σ(−x) − log σ(x) = −x.
     """
-    x, q = widen(logits), widen(labels)
 
     def pullback(dy: Array) -> tuple[Array, Array]:
-        wide = widen(dy)
+        x, q, wide = widen(logits), widen(labels), widen(dy)
         dlogits = scaled_sigmoid((1 - q) * wide, x) - scaled_sigmoid(q * wide, -x)
         return narrow(dlogits, logits), narrow(-x * wide, labels)
 

@@ -56,6 +56,13 @@ def nearest(balls: Balls) -> Array:
     return np.array([float(ball.mid()) for ball in balls.flat]).reshape(balls.shape)
 
 
+def least(balls: Balls) -> Array:
+    """The least |number| in each ball, as float64."""
+    balls = np.asarray(balls, object)
+    found = [float(abs(ball).lower().max(arb(0))) for ball in balls.flat]
+    return np.array(found).reshape(balls.shape)
+
+
 def distance(x: Array, balls: Balls) -> Array:
     """How far each number is outside its ball, as float64; ∞ where the number is not finite."""
 

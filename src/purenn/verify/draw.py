@@ -1,91 +1,163 @@
-"""Inputs from annotations: shapes that agree, values that hurt."""
+"""Inputs from specifications: shapes that agree, values that hurt."""
 
-import inspect
+import re
 from collections.abc import Callable, Sequence
-from typing import Any, get_type_hints
+from typing import Any
 
-import hypothesis.extra.numpy as hnp
+import jax
 import numpy as np
+from annotated_types import Ge, Gt, Le, Lt
 from hypothesis import strategies as st
 
-from purenn.typing import Array, Index, Interval, Shape, Simplex, Spec, spec
-
-
-class UnspecifiedError(TypeError):
-    """An argument has no annotation that says what to draw."""
-
-
-def specifications(function: Callable[..., Any]) -> dict[str, Spec]:
-    """What each positional argument of ``function`` is, by its annotation.
-
-    Raises:
-        UnspecifiedError: an argument is not annotated as an array.
-    """
-    hints = get_type_hints(inspect.unwrap(function), include_extras=True)
-    found = {}
-    for name, parameter in inspect.signature(function).parameters.items():
-        if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty:
-            raise UnspecifiedError(
-                f"{function.__name__}: keyword-only argument {name!r} needs a default"
-            )
-        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
-            its = spec(hints.get(name))
-            if its is None:
-                raise UnspecifiedError(
-                    f"{function.__name__}: argument {name!r} needs an array annotation, "
-                    f'such as {name}: Float[Array, "*batch {name}"]'
-                )
-            found[name] = its
-    dims = {dim for its in found.values() for dim in its.dims}
-    for name, its in found.items():
-        for marker in its.markers:
-            if isinstance(marker, Index) and marker.dim not in dims:
-                raise UnspecifiedError(
-                    f"{function.__name__}: {name} has Index({marker.dim!r}), which is no dimension "
-                    f"of an argument; there are {', '.join(sorted(dims))}"
-                )
-    return found
-
+from purenn.typing import Array, Index, Shape, Simplex
+from purenn.verify import floats, values
+from purenn.verify.annotations import FLOATS, Given, Leaf, Node, Signature, leaves
+from purenn.verify.values import Bytes
 
 # Few shapes, so that few functions are compiled; with empty and single ones, and with all sizes
 # different as well as all equal: the one hides a wrong broadcast, the other a missing transpose.
-_VARIADIC: Sequence[Shape] = ((3,), (), (2, 2), (0,), (1,), (2,))
+_VARIADIC: Sequence[Shape] = ((3,), (), (2, 2), (0,), (1,), (8,))
 _SIZES = ((3, 1, 2, 4), (2, 3, 1, 2), (1, 4, 3, 2), (2, 2, 2, 2), (3, 3, 3, 3), (2, 2, 2, 2))
+# With more floating entries than this an exact Jacobian takes long.
+_FEW = 64
+# Where no dimension is variadic, the batch is as a rule the first one.
+_EMPTY_BATCH = (0, 3, 2, 2)
 
 
-def sizes(specs: Sequence[Spec]) -> list[dict[str, Any]]:
-    """The pool of shapes: a size, or for a variadic dimension a shape, per name."""
-    dims = dict.fromkeys(dim for its in specs for dim in its.dims)
-    fixed = {dim: int(dim) for dim in dims if dim.isdigit()}
-    return [
-        {
-            dim: fixed.get(dim, many if _is_variadic(dim) else few[i % 4])
-            for i, dim in enumerate(dims)
-        }
-        for many, few in zip(_VARIADIC, _SIZES, strict=True)
-    ]
+def sizes(signature: Signature) -> list[dict[str, Any]]:
+    """The pool of shapes, plain ones first: per name a size, or if variadic a shape."""
+    found = list(leaves(signature.positional.values()))
+    names = dict.fromkeys(
+        name for leaf in found for dim in leaf.dims for name in _names(dim.replace("#", ""))
+    )
+    variadic = [name for name in names if _is_variadic(name)]
+    rows = list(zip(_VARIADIC, _SIZES, strict=True))
+    if not variadic and any(len(leaf.dims) > 1 for leaf in found):
+        rows.append(((), _EMPTY_BATCH))
+    pool = []
+    for many, few in rows:
+        plain = iter(few * (1 + len(names)))
+        known = {name: many if name in variadic else next(plain) for name in names}
+        if known not in pool and all(_fits(leaf, known) for leaf in found):
+            pool.append(known)
+    pool.sort(key=lambda known: (_is_empty(known), _entries(found, known)))
+    small = [known for known in pool if _entries(found, known) <= _FEW]
+    return small if len(small) >= 3 else sorted(pool, key=lambda known: _entries(found, known))[:3]
+
+
+def _is_empty(known: dict[str, Any]) -> bool:
+    return 0 in known_sizes(known)
+
+
+def _entries(found: Sequence[Leaf], known: dict[str, Any]) -> int:
+    return sum(int(np.prod(shape(leaf, known))) for leaf in found if leaf.floating)
+
+
+def _names(dim: str) -> list[str]:
+    if _is_variadic(dim):
+        return [dim]
+    return re.findall(r"[^\W\d]\w*", dim)
 
 
 def _is_variadic(dim: str) -> bool:
-    return dim.startswith("*") or dim == "..."
+    return dim.lstrip("#").startswith("*") or dim == "..."
 
 
-def shape(its: Spec, known: dict[str, Any]) -> Shape:
+def _fits(leaf: Leaf, known: dict[str, Any]) -> bool:
+    index = any(isinstance(m, Index) and known[m.dim] == 0 for m in leaf.markers)
+    return not index and all(size >= 0 for size in shape(leaf, known))
+
+
+def shape(leaf: Leaf, known: dict[str, Any]) -> Shape:
     """The shape that the dimensions have with these sizes."""
-    parts = [known[dim] if _is_variadic(dim) else (known[dim],) for dim in its.dims]
-    return tuple(size for part in parts for size in part)
+    return tuple(size for dim in leaf.dims for size in _size(dim, known))
+
+
+def _size(dim: str, known: dict[str, Any]) -> Shape:
+    name = dim.replace("#", "")
+    if _is_variadic(name):
+        return tuple(known[name])
+    if name.isdigit():
+        return (int(name),)
+    if name in known:
+        return (known[name],)
+    if not re.fullmatch(r"[\w\s+\-*/()]+", name):
+        raise TypeError(f"dimension {dim!r} is not understood: a name, a size or a sum of them")
+    return (int(eval(name, {"__builtins__": {}}, known)),)
+
+
+def source(signature: Signature) -> st.SearchStrategy[list[Bytes]]:
+    """Bytes that are enough for any example: for what is no leaf, per leaf, and for cotangents."""
+    found = list(leaves(signature.positional.values()))
+    most = (
+        max(int(np.prod(shape(leaf, known))) for leaf in found for known in sizes(signature))
+        if found
+        else 0
+    )
+    length = (2 * max(most, _FEW) + 2) * (len(found) + 2)
+    return st.binary(min_size=length, max_size=length).map(lambda b: Bytes(b).parts(len(found) + 2))
 
 
 def arguments(
-    function: Callable[..., Any], dtype: np.dtype[Any]
-) -> st.SearchStrategy[tuple[Array, ...]]:
-    """Arguments for ``function``, all floating ones of ``dtype``."""
-    specs = list(specifications(function).values())
+    signature: Signature,
+    dtype: np.dtype[Any],
+    sources: Sequence[Bytes],
+    draw: Callable[[st.SearchStrategy[Any]], Any],
+    *,
+    constants: tuple[float, ...] = (),
+    finite: bool = True,
+) -> tuple[Any, ...]:
+    """Primals as the signature has them, all floating arrays of ``dtype``.
 
-    def draw_all(known: dict[str, Any]) -> st.SearchStrategy[tuple[Array, ...]]:
-        return st.tuples(*(_values(its, shape(its, known), known, dtype) for its in specs))
+    Args:
+        signature: what to draw.
+        dtype: a floating one.
+        sources: one for the shapes and one per leaf.
+        draw: draws from a strategy, where an argument has one.
+        constants: numbers to try besides.
+        finite: or with infinities and NaN.
+    """
+    pool = sizes(signature)
+    sizes_from, *rest = sources
+    each = iter(rest)
+    # Of the empty ones there is little to learn.
+    known = sizes_from.one_of([known for known in pool for _ in range(2 - _is_empty(known))])
 
-    return st.sampled_from(sizes(specs)).flatmap(draw_all)
+    def build(tree: Any) -> Any:
+        if isinstance(tree, Node):
+            return tree.build([build(child) for child in tree.children])
+        if isinstance(tree, Given):
+            return _in_dtype(draw(tree.strategy), dtype)
+        x = _array(tree, known, dtype, next(each), constants, finite)
+        return x.item() if tree.holder in (float, int, bool) else x
+
+    return tuple(build(tree) for tree in signature.positional.values())
+
+
+def _in_dtype(value: Any, dtype: np.dtype[Any]) -> Any:
+    """Floating arrays from a strategy in the dtype that is examined."""
+
+    def convert(x: Any) -> Any:
+        if not hasattr(x, "dtype"):
+            return x
+        x = np.asarray(x)
+        return np.asarray(x, dtype) if jax.numpy.issubdtype(x.dtype, np.floating) else x
+
+    return jax.tree.map(convert, value)
+
+
+def _broadcastable(leaf: Leaf, known: dict[str, Any]) -> Shape:
+    """The shape, with a ``#`` dimension of size 1 where the others are larger in every way."""
+    parts = []
+    for dim in leaf.dims:
+        size = _size(dim, known)
+        parts += [1] * len(size) if "#" in dim and sum(known_sizes(known)) % 2 else [*size]
+    return tuple(parts)
+
+
+def known_sizes(known: dict[str, Any]) -> list[int]:
+    """All sizes of an entry of the pool, those of shapes too."""
+    return [n for size in known.values() for n in (size if isinstance(size, tuple) else (size,))]
 
 
 def _every_other(x: Array) -> Array:
@@ -110,83 +182,99 @@ def _plain(x: Array) -> Array:
     return x
 
 
-LAYOUTS: st.SearchStrategy[Callable[[Array], Array]] = st.sampled_from(
-    [_plain, _fortran, _backwards, _every_other]
-)
-"""How the same numbers lie in memory: contiguous, in Fortran order, backwards, with gaps."""
+LAYOUTS: dict[str, Callable[[Array], Array]] = {
+    "C": _plain,
+    "Fortran": _fortran,
+    "negative strides": _backwards,
+    "every other entry": _every_other,
+}
+"""How the same numbers lie in memory."""
 
 
-def cotangents(shape: Shape, dtype: np.dtype[Any]) -> st.SearchStrategy[Array]:
+def cotangents(source: Bytes, shape: Shape, dtype: np.dtype[Any]) -> Array:
     """Cotangents of moderate size, different from entry to entry."""
-    return hnp.arrays(dtype, shape, elements=_floats(-4, 4, dtype), fill=st.nothing())
+    row, column = np.moveaxis(source.take((*shape, 2)), -1, 0)
+    return np.asarray(values.table(-4, 4, dtype, ())[row, column])
 
 
-def _floats(low: float, high: float, dtype: np.dtype[Any]) -> st.SearchStrategy[float]:
-    width: Any = 8 * dtype.itemsize
-    low, high = float(dtype.type(low)), float(dtype.type(high))
-    return st.floats(low, high, width=width, allow_subnormal=False)
-
-
-def _values(
-    its: Spec, shape: Shape, known: dict[str, Any], dtype: np.dtype[Any]
-) -> st.SearchStrategy[Array]:
-    for marker in its.markers:
+def _array(
+    leaf: Leaf,
+    known: dict[str, Any],
+    dtype: np.dtype[Any],
+    source: Bytes,
+    constants: tuple[float, ...],
+    finite: bool,
+) -> Array:
+    its = _broadcastable(leaf, known)
+    for marker in leaf.markers:
         if isinstance(marker, Index):
-            return hnp.arrays(np.int32, shape, elements=st.integers(0, known[marker.dim] - 1))
-    if not its.floating:
-        return hnp.arrays(np.int32, shape)
-    low, high = _bounds(its, dtype)
-    values = hnp.arrays(dtype, shape, elements=_elements(low, high, dtype), fill=st.nothing())
-    if any(isinstance(marker, Simplex) for marker in its.markers):
-        weights = hnp.arrays(dtype, shape, elements=_elements(0, 1, dtype), fill=st.nothing())
-        return weights.map(_onto_simplex)
-    return values
+            return np.asarray(source.take(its) % max(known[marker.dim], 1), leaf.dtypes[0])
+    if leaf.dtypes[0] == "bool":
+        return np.asarray(source.take(its) % 2 == 1)
+    if not leaf.floating:
+        first, last = _integers(leaf)
+        return np.asarray(first + source.take(its) % (last - first + 1), leaf.dtypes[0])
+    if any(isinstance(marker, Simplex) for marker in leaf.markers):
+        weights = values.numbers(source, its, 0, 1, np.dtype(np.float64))
+        return _onto_simplex(weights).astype(dtype)
+    low, high = bounds(leaf, dtype)
+    x = values.numbers(source, its, low, high, dtype, constants)
+    return x if finite else values.not_finite(source, x, low, high)
 
 
-def _bounds(its: Spec, dtype: np.dtype[Any]) -> tuple[float, float]:
-    """The least and the greatest number of the dtype in the interval."""
+def _integers(leaf: Leaf) -> tuple[int, int]:
+    """The first and the last integer to draw."""
+    low, high = -(2**63), 2**63
+    for marker in leaf.markers:
+        low = max(
+            low, int(np.ceil(getattr(marker, "ge", low))), int(getattr(marker, "gt", low - 1)) + 1
+        )
+        high = min(
+            high,
+            int(np.floor(getattr(marker, "le", high))),
+            int(getattr(marker, "lt", high + 1)) - 1,
+        )
+    if low == -(2**63):
+        low = min(high, 0 if leaf.holder is int or leaf.dtypes[0].startswith("u") else -8)
+    return low, min(high, low + (3 if leaf.holder is int else 16))
+
+
+def bounds(leaf: Leaf, dtype: np.dtype[Any]) -> tuple[float, float]:
+    """The least and the greatest number of the dtype that the markers admit."""
     low, high = -np.inf, np.inf
-    for marker in its.markers:
-        if isinstance(marker, Interval):
-            ends = (
-                _bound(marker.ge, marker.gt, np.inf, dtype),
-                _bound(marker.le, marker.lt, -np.inf, dtype),
-            )
-            low = low if ends[0] is None else ends[0]
-            high = high if ends[1] is None else ends[1]
+    for marker in leaf.markers:
+        if isinstance(marker, Ge | Gt):
+            end = marker.ge if isinstance(marker, Ge) else marker.gt
+            low = max(low, _bound(end, isinstance(marker, Gt), np.inf, dtype))
+        elif isinstance(marker, Le | Lt):
+            top = marker.le if isinstance(marker, Le) else marker.lt
+            high = min(high, _bound(top, isinstance(marker, Lt), -np.inf, dtype))
     return low, high
 
 
-def _bound(closed: Any, open_: Any, inwards: float, dtype: np.dtype[Any]) -> float | None:
-    """The last number of the dtype before a closed or an open end, if there is one."""
-    end = closed if open_ is None else open_
-    if end is None:
-        return None
+def _bound(end: Any, is_open: bool, inwards: float, dtype: np.dtype[Any]) -> float:
+    """The last number of the dtype before a closed or an open end."""
     nearest = dtype.type(end)
     rounded = float(nearest)
     outside = rounded > end if inwards < 0 else rounded < end
-    if outside or (rounded == end and open_ is not None):
+    if outside or (rounded == end and is_open):
         nearest = np.nextafter(nearest, dtype.type(inwards))
-    return float(nearest)
-
-
-def _elements(low: float, high: float, dtype: np.dtype[Any]) -> st.SearchStrategy[float]:
-    """Plain numbers, saturation, kinks and ties, huge and tiny ones, inside the bounds."""
-    info = np.finfo(dtype)
-    far = -float(np.log(info.tiny)) + 20  # past where an exponential is 0
-    huge = min(1e30, float(info.max) / 4)
-    # No subnormal numbers: XLA takes them for 0, and would look wrong where it is only coarse.
-    special = [0.0, -0.0, 1.0, -1.0, 0.5, 17.0, -17.0, 1e-30, -1e-30, huge, -huge]
-    kept = [float(dtype.type(v)) for v in special if low <= v <= high]
-    ends = [(max(low, -end), min(high, end)) for end in (1.0, 8.0, float(np.rint(far)))]
-    ends += [(low, min(high, low + 8))] if np.isfinite(low) else []
-    ends += [(max(low, high - 8), high)] if np.isfinite(high) else []
-    ranges = [_floats(start, end, dtype) for start, end in ends if start <= end]
-    return st.one_of(*ranges, *([st.sampled_from(kept)] if kept else []))
+    # What XLA takes for 0 would be outside an interval that is open there.
+    tiny = floats.tiny(dtype)
+    beyond = float(nearest)
+    return float(np.copysign(tiny, inwards)) if 0 < abs(beyond) < tiny else beyond
 
 
 def _onto_simplex(weights: Array) -> Array:
     if not weights.size:
         return weights
     weights[..., 0] += np.sum(weights, axis=-1) == 0
-    return np.asarray(weights / np.sum(weights, axis=-1, keepdims=True), weights.dtype)
+    return np.asarray(weights / np.sum(weights, axis=-1, keepdims=True))
+
+
+def dtypes(signature: Signature) -> tuple[str, ...]:
+    """The dtypes that all floating arguments admit; a Python float alone is a float64."""
+    floating = [leaf for leaf in leaves(signature.positional.values()) if leaf.floating]
+    if floating and all(leaf.holder is float for leaf in floating):
+        return ("float64",)
+    return tuple(name for name in FLOATS if all(name in leaf.dtypes for leaf in floating))

@@ -7,27 +7,27 @@ result is sharp: the error of the truth is proven, not believed. None of JAX's d
 takes part, which hold rounded constants and tricks of their own; this is a third telling.
 
 At a kink the tangent is the ball that holds both one-sided derivatives: every value in it is
-right.
+right. A function of single numbers, as an activation is, has the sides that it has as a whole. Of
+what is composed beyond that, each part may take any side of its own, as pullbacks that are
+composed of the parts' do.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import flint
+import jax
 from flint import arb
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+from jax.extend.core import ClosedJaxpr
 
 from purenn.typing import Array
-from purenn.verify.balls import MOST_BITS
-from purenn.verify.primitives import BlurredError, Dual, apply, enter
+from purenn.verify.balls import MOST_BITS, Balls
+from purenn.verify.primitives import BlurredError, Dual, enter
+from purenn.verify.primitives.traces import call
 
 _FIRST_BITS = 128
 
 # Less than this, a number is 0 in any dtype.
 _NOTHING = arb(2) ** -1200
-
-# Calls whose body is a trace of its own.
-_CALLS = {"jit", "pjit", "custom_jvp_call", "custom_vjp_call", "remat", "checkpoint", "closed_call"}
 
 
 def evaluate(
@@ -46,21 +46,22 @@ def evaluate(
     """
     precision = _FIRST_BITS
     before: list[arb] = []
+    cpu = jax.devices("cpu")[0]
     while precision <= MOST_BITS:
-        with flint.ctx.workprec(precision):
+        with flint.ctx.workprec(precision), jax.enable_x64(True), jax.default_device(cpu):
             inputs = [
                 Dual(enter(x), None if t is None else enter(t))
                 for x, t in zip(arguments, tangents, strict=True)
             ]
             precision *= 2
             try:
-                results = _run(trace.jaxpr, trace.consts, inputs)
+                results = call(trace, inputs)
             except BlurredError:
                 continue
             errors = _errors(results, bits)
             # An error that more bits do not lessen is a kink's ball, meant to be wide.
             lessened = [bool(2 * e < b) for e, b in zip(errors, before or errors, strict=True)]
-            if not any(errors) or (before and not any(lessened)):
+            if all(e == 0 for e in errors) or (before and not any(lessened)):
                 return results
             before = errors
     raise ArithmeticError(f"{MOST_BITS} bits do not decide the result")
@@ -68,31 +69,10 @@ def evaluate(
 
 def _errors(results: Iterable[Dual], bits: int) -> list[arb]:
     """The radii of the balls that are not sharp, 0 for those that are."""
-    arrays = [a for dual in results for a in dual if a is not None and a.dtype == object]
+    arrays: list[Balls] = [y.value for y in results if y.value.dtype == object]
+    arrays += [y.tangents for y in results if y.tangents is not None]
     return [
         arb(0) if ball.rel_accuracy_bits() >= bits or abs(ball).upper() < _NOTHING else ball.rad()
         for array in arrays
         for ball in array.flat
     ]
-
-
-def _run(jaxpr: Jaxpr, consts: Sequence[Any], arguments: Sequence[Dual]) -> list[Dual]:
-    known: dict[Any, Dual] = {}
-
-    def read(atom: Any) -> Dual:
-        return Dual(enter(atom.val), None) if isinstance(atom, Literal) else known[atom]
-
-    known.update(zip(jaxpr.constvars, (Dual(enter(c), None) for c in consts), strict=True))
-    known.update(zip(jaxpr.invars, arguments, strict=True))
-    for equation in jaxpr.eqns:
-        inputs = [read(atom) for atom in equation.invars]
-        known.update(zip(equation.outvars, _apply(equation, inputs), strict=True))
-    return [read(atom) for atom in jaxpr.outvars]
-
-
-def _apply(equation: Any, inputs: list[Dual]) -> list[Dual]:
-    if equation.primitive.name not in _CALLS:
-        return apply(equation, inputs)
-    params = equation.params.values()
-    body = next(value for value in params if isinstance(value, ClosedJaxpr))
-    return _run(body.jaxpr, body.consts, inputs)

@@ -1,130 +1,211 @@
-"""One rule in one dtype: draw, ask, judge, shrink."""
+"""One rule: draw, ask, judge, shrink, tell."""
 
-import inspect
+import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
 
 import hypothesis
 import jax
 import numpy as np
+from hypothesis import Phase
 from hypothesis import strategies as st
+from hypothesis.database import DirectoryBasedExampleDatabase
 
-from purenn.typing import Array, Shape
-from purenn.verify import draw, judge, oracles, properties
-from purenn.verify.primitives import UnknownPrimitiveError
-from purenn.verify.properties import Failure
-from purenn.verify.rules import Rule
+from purenn.verify import annotations, assess, calls, draw, nonfinite, oracles, reproduce, values
+from purenn.verify.annotations import Signature
+from purenn.verify.calls import Failure
+from purenn.verify.examples import Example, Fixed
+from purenn.verify.explain import explain
+from purenn.verify.record import Record
+from purenn.verify.rules import Rule, as_rule, fixed_arguments
+from purenn.verify.verdict import Check, Verdict, Word
 
 DTYPES = ("float32", "float64")
+"""The dtypes that a rule is examined in, if its annotations admit them and none are asked for."""
+
+KEPT = Path(".hypothesis") / "purenn"
+"""The folder of failures that were found; they are tried first the next time."""
+
+
+_TIES = "each entry alone is right, but what is tied must share one derivative"
 
 
 class DerivativeError(AssertionError):
-    """A hand-written derivative is wrong, or breaks the contract."""
+    """A hand-written derivative is wrong, breaks its contract, or cannot be judged."""
 
 
-class RuleError(Exception):
-    """A rule that raises, with the input that it raises on."""
+class Refused(Exception):
+    """An input on which a rule fails or raises."""
+
+    def __init__(self, example: Example, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.example, self.cause = example, cause
 
 
-class Finding(NamedTuple):
-    """What the examination of a rule in one dtype found."""
+@dataclass
+class Trial:
+    """An examination of a rule in one dtype, as it goes on."""
 
     rule: Rule
+    signature: Signature
     dtype: str
-    verdict: Literal["pass", "fail", "error"]
-    reason: str
-    worst: float
-    """The worst error of a cotangent, in ULPs of |J|ᵀ|dy|; NaN if none could be measured."""
-    autodiff_worst: float
-    """The same of JAX's autodiff in the same dtype, compiled or not, on any device."""
+    devices: Sequence[Any]
+    record: Record
+    stop: float
+    """The clock's reading at which to be done."""
+    seen: dict[Any, Exception | None] = field(default_factory=dict)
+    """Why the rule failed on an example, ``None`` where it did not."""
 
+    @cached_property
+    def constants(self) -> tuple[float, ...]:
+        """The numbers that stand in the rule and in its reference."""
+        return values.constants((self.rule.derivative, self.rule.f, self.rule.reference))
 
-class Quantity(NamedTuple):
-    """The value or one cotangent, in everybody's telling."""
+    def run(self, data: st.DataObject) -> None:
+        """Draw an example and raise ``Refused`` if the rule fails on it."""
+        example, outputs = self.draw(data)
+        if example.bits in self.seen:  # different bytes may be read as the same numbers
+            cause = self.seen[example.bits]
+        elif time.monotonic() > self.stop:
+            self.record.in_time = False
+            return
+        else:
+            cause = self.seen[example.bits] = self.refused(example, outputs)
+        if cause is not None:
+            raise Refused(example, cause) from cause
 
-    name: str
-    ours: Array
-    rivals: dict[str, Array]
-    truth: Array
-    scale: Array
-    sensitivity: Callable[[], Array]
-    """What to allow beyond ``scale`` for ill-conditioned inputs; costly, so asked late."""
-    nearby: Callable[[], list[Array]]
-    """What autodiff gives for inputs a few ULPs away, where it may be less lucky; asked last."""
-    rounding: float = 0.0
-    """The rounding error of a number as large as dy: what a formula that cancels is left with."""
+    def refused(self, example: Example, outputs: calls.Outputs) -> Exception | None:
+        """Why the rule fails on the example, if it does."""
+        try:
+            assess.assess(self.rule, example, outputs, self.signature, self.devices, self.record)
+        except (Failure, assess.RaisedError) as cause:
+            return cause
+        return None
+
+    def draw(self, data: st.DataObject, finite: bool = True) -> tuple[Example, calls.Outputs]:
+        """An example, with cotangents that fit the value that the reference gives it."""
+        source, *sources = data.draw(draw.source(self.signature))
+        layout = source.one_of(list(draw.LAYOUTS))
+        primals = draw.arguments(
+            self.signature,
+            np.dtype(self.dtype),
+            [source, *sources],
+            data.draw,
+            constants=self.constants,
+            finite=finite,
+        )
+        static = tuple((name, data.draw(s)) for name, s in self.signature.static.items())
+        fixed = fixed_arguments(self.rule)
+        primals = tuple(Fixed(x) if i in fixed else x for i, x in enumerate(primals))
+        names = tuple(self.signature.positional)
+        example = Example(names, primals, static, (), self.dtype, layout)
+        outputs = self.outputs(example)
+        is_empty = [0 in shape for shape, _ in outputs.leaves]
+        if any(x.size == 0 for x in example.arrays) and not any(is_empty):
+            hypothesis.reject()  # what is summed over is no batch
+        dys = []
+        for shape, dtype in outputs.leaves:
+            if not jax.numpy.issubdtype(dtype, np.floating):
+                dys.append(np.zeros(shape, jax.dtypes.float0))
+            elif self.rule.convention == "grad":
+                dys.append(np.ones(shape, dtype))
+            else:
+                dys.append(draw.cotangents(sources[-1], shape, dtype))
+        return example._replace(cotangents=tuple(dys)), outputs
+
+    def outputs(self, example: Example) -> calls.Outputs:
+        """What the value must look like; an input that rule and reference refuse is none."""
+        try:
+            oracle = assess.oracle(self.rule, example, self.signature)
+            return oracles.outputs(oracle, example)
+        except Exception as error:
+            self.record.refused = error
+            if isinstance(error, oracles.OracleError) and self.rule.f is None:
+                raise
+            try:
+                with calls.quietly(calls.is_wide(example)):
+                    primals = calls.given(example, self.signature)
+                    (self.rule.f or self.rule.f_vjp)(*primals, **dict(example.static))
+            except Exception:
+                hypothesis.reject()
+            raise assess.RaisedError(f"the reference raised {assess.where(error)}") from error
 
 
 def examine(
     rule: Rule,
-    dtype: str,
     *,
+    dtypes: Sequence[str] | None = None,
     devices: Sequence[Any] | None = None,
     examples: int = 40,
     seed: int = 0,
-) -> Finding:
-    """Examine ``rule`` in ``dtype`` on ``examples`` drawn inputs.
+    strategies: Mapping[str, st.SearchStrategy[Any]] | None = None,
+    kept: Path | None = KEPT,
+    time_limit: float = float("inf"),
+) -> Verdict:
+    """Examine ``rule`` on ``examples`` drawn inputs per dtype.
 
-    ``devices`` are the JAX devices of the compiled equivalent, by default the CPU alone.
+    Args:
+        rule: from :func:`discover` or :func:`as_rule`.
+        dtypes: any of float32, float64, bfloat16 and float16; by default the first two, as far
+            as the annotations admit them.
+        devices: the JAX devices of the compiled equivalent, by default the CPU alone.
+        examples: inputs drawn per dtype.
+        seed: of the draw; the same seed draws the same inputs.
+        strategies: a Hypothesis strategy per argument, where annotations do not say it all.
+        kept: the folder for failures, which are tried first the next time; ``None`` for none.
+        time_limit: in seconds; then it draws no more.
+
     A failure is shrunk to the plainest input and told with code that reproduces it. Whatever the
     rule raises is a verdict, never the end of the run.
     """
-    where = jax.devices("cpu")[:1] if devices is None else devices
-    worst = {"ours": np.nan, "autodiff": np.nan}
-
-    @hypothesis.seed(seed)
-    @hypothesis.settings(
-        max_examples=examples,
-        database=None,
-        deadline=None,
-        phases=[hypothesis.Phase.generate, hypothesis.Phase.shrink],
-        suppress_health_check=list(hypothesis.HealthCheck),
-        report_multiple_bugs=False,
-        verbosity=hypothesis.Verbosity.quiet,
-    )
-    @hypothesis.given(st.data())
-    def trial(data: st.DataObject) -> None:
-        drawn = data.draw(draw.arguments(rule.f_vjp, np.dtype(dtype)))
-        lay_out = data.draw(draw.LAYOUTS)
-        primals = tuple(lay_out(x) for x in drawn)
-        dy = data.draw(draw.cotangents(*_output(rule, primals)))
-        for x in (*primals, dy):
-            x.setflags(write=False)
-        try:
-            for quantity in _quantities(rule, primals, dy, where):
-                _judge(quantity, worst)
-        except Failure as failure:
-            raise Failure(f"{failure}\n\n{reproduce(rule, primals, dy)}") from failure
-        except UnknownPrimitiveError:
-            raise
-        except Exception as error:
-            raise RuleError(f"{_where(error)}\n\n{reproduce(rule, primals, dy)}") from error
-
-    def finding(verdict: Literal["pass", "fail", "error"], reason: str) -> Finding:
-        return Finding(rule, dtype, verdict, reason, worst["ours"], worst["autodiff"])
-
     try:
-        trial()
-    except Failure as failure:
-        return finding("fail", str(failure))
+        signature = annotations.signature(annotated(rule), strategies or {})
+        wanted = admitted(signature, dtypes)
     except Exception as error:
-        return finding("error", str(error))
-    return finding("pass", "")
+        return Verdict(str(rule), "error", str(error), convention=rule.convention)
+    where = jax.devices("cpu")[:1] if devices is None else devices
+    start = time.monotonic()
+    trials = []
+    refused: Refused | Exception | None = None
+    for i, dtype in enumerate(wanted, start=1):
+        stop = start + time_limit * i / len(wanted)
+        trial = Trial(rule, signature, dtype, where, Record(dtype), stop)
+        trials.append(trial)
+        found = _run(trial, examples, seed, kept)
+        refused = refused or found
+        if found is None:
+            _not_finite(trial, seed)
+    return _verdict(rule, signature, trials, refused)
 
 
-def check(rule: Rule, dtypes: Sequence[str] = DTYPES, **options: Any) -> list[Finding]:
-    """Examine ``rule`` in every dtype; ``options`` are those of :func:`examine`.
+def check(
+    derivative: Callable[..., Any] | Rule,
+    against: Callable[..., Any] | ModuleType | str | None = None,
+    **options: Any,
+) -> Verdict:
+    """Examine a derivative, and raise unless it passes.
+
+    Args:
+        derivative: a hand-written ``f_vjp``, ``f_fwd``, ``f_grad`` or ``f_jvp`` with its ``f``
+            (and ``f_bwd``) beside it, a function that carries ``jax.custom_vjp``, or a
+            :class:`Rule` from :func:`discover`.
+        against: the same function in JAX, a module that has it, or ``"numeric"``; by default the
+            rule's own reference, or else numerically.
+        options: those of :func:`examine`.
 
     Raises:
         DerivativeError: the rule does not pass; the message is the reason and a reproduction.
+        DiscoveryError: what belongs to the derivative is not there.
     """
-    findings = [examine(rule, dtype, **options) for dtype in dtypes]
-    for finding in findings:
-        if finding.verdict != "pass":
-            raise DerivativeError(f"{rule} in {finding.dtype}: {finding.reason}")
-    return findings
+    verdict = examine(as_rule(derivative, against), **options)
+    if verdict.verdict != "pass":
+        raise DerivativeError(str(verdict))
+    return verdict
 
 
 def devices(choice: Literal["cpu", "gpu", "all"] = "all") -> list[Any]:
@@ -137,132 +218,170 @@ def devices(choice: Literal["cpu", "gpu", "all"] = "all") -> list[Any]:
     return [jax.devices(platform)[0] for platform in (every if choice == "all" else [choice])]
 
 
-def reproduce(rule: Rule, primals: Sequence[Array], dy: Array) -> str:
-    """Code that calls the rule on these inputs."""
-    names = _arguments(rule)
-    lines = [
-        f"{name} = np.array({x.tolist()!r}, np.{x.dtype})"
-        + ("" if x.size else f".reshape({x.shape})")
-        for name, x in zip((*names, "dy"), (*primals, dy), strict=True)
-    ]
-    switches = "".join(f", {name}={value}" for name, value in rule.static)
-    function = inspect.unwrap(rule.f_vjp)
-    return "\n".join(
-        [
-            "import numpy as np",
-            f"from {function.__module__} import {function.__name__}",
-            *lines,
-            f"y, pullback = {function.__name__}({', '.join(names)}{switches})",
-            "print(pullback(dy))",
-        ]
+def annotated(rule: Rule) -> list[Callable[..., Any]]:
+    """The functions whose annotations say what the arguments are, the telling one first."""
+    return (
+        [f for f in (rule.f, rule.derivative) if f is not None]
+        if rule.convention
+        in (
+            "jvp",
+            "custom_vjp",
+            "custom_jvp",
+        )
+        else [f for f in (rule.derivative, rule.f) if f is not None]
     )
 
 
-def _where(error: Exception) -> str:
-    """What was raised, and the line that raised it."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error} ({frame.filename}:{frame.lineno})"
+def admitted(signature: Signature, asked: Sequence[str] | None) -> list[str]:
+    """The dtypes to examine in: those asked for, as far as the annotations admit them.
 
-
-def _arguments(rule: Rule) -> list[str]:
-    return list(draw.specifications(rule.f_vjp))
-
-
-def _output(rule: Rule, primals: Sequence[Array]) -> tuple[Shape, np.dtype[Any]]:
-    """The shape and dtype of the reference's value, those that ``dy`` must have."""
-    try:
-        with jax.enable_x64(True):
-            y = jax.eval_shape(lambda *xs: rule.reference(*xs, **dict(rule.static)), *primals)
-    except Exception as error:
-        raise ReferenceError(f"the reference raised {_where(error)}") from error
-    if not hasattr(y, "shape"):
-        raise ReferenceError(f"the reference returned a {type(y).__name__}, expected one array")
-    return tuple(y.shape), np.dtype(y.dtype)
-
-
-def _quantities(
-    rule: Rule, primals: Sequence[Array], dy: Array, devices: Sequence[Any]
-) -> Iterator[Quantity]:
-    def f_vjp(*xs: Array) -> Any:
-        return rule.f_vjp(*xs, **dict(rule.static))
-
-    with np.errstate(all="ignore"):
-        ours = properties.call(f_vjp, primals, dy)
-    rivals = {"jax.vjp": oracles.autodiff(rule, primals, dy, devices[0], jit=False)} | {
-        f"jit on {d.platform}": oracles.autodiff(rule, primals, dy, d) for d in devices
-    }
-    truth = oracles.truth(rule, primals, dy)
-    values = {name: answer.value for name, answer in rivals.items()}
-    with np.errstate(all="ignore"):
-        forward = np.asarray(rule.f(*primals, **dict(rule.static)))
-    properties.check_like("the value of " + rule.f.__name__, forward, dy)
-    for name, value in (("f", forward), ("y", ours.value)):
-        yield Quantity(
-            name,
-            value,
-            values,
-            truth.value,
-            truth.value_scale,
-            partial(np.zeros, dy.shape),
-            list,
+    Raises:
+        UnspecifiedError: they admit none of them.
+    """
+    every = draw.dtypes(signature)
+    if not every:
+        raise annotations.UnspecifiedError("the annotations admit no dtype that all arguments have")
+    wanted = [name for name in asked or DTYPES if name in every]
+    if asked and not wanted:
+        raise annotations.UnspecifiedError(
+            f"the annotations admit {', '.join(every)}, not {', '.join(asked)}"
         )
-    for i, name in enumerate(_arguments(rule)):
-        dx, exact_dx, scale = ours.cotangents[i], truth.cotangents[i], truth.cotangent_scales[i]
-        theirs = {name: answer.cotangents[i] for name, answer in rivals.items()}
-        if dx is not None and exact_dx is not None and scale is not None:
-            yield Quantity(
-                f"d{name}",
-                dx,
-                {name: rival for name, rival in theirs.items() if rival is not None},
-                exact_dx,
-                scale,
-                partial(oracles.sensitivity, rule, primals, dy, i),
-                partial(oracles.nearby, rule, primals, dy, devices[0], i),
-                float(2 * np.finfo(dy.dtype).eps * np.max(np.abs(dy), initial=0.0)),
+    return wanted or [every[0]]
+
+
+def _run(trial: Trial, examples: int, seed: int, kept: Path | None) -> Refused | Exception | None:
+    """What the rule failed with on the plainest input, if it did."""
+    name = f"{getattr(trial.rule.derivative, '__module__', '')}.{trial.rule}.{trial.dtype}"
+    database = None if kept is None else DirectoryBasedExampleDatabase(kept / name)
+
+    try:
+        search(trial.run, examples, seed, database)
+    except hypothesis.errors.Unsatisfiable:
+        return trial.record.refused or RuntimeError("no input could be drawn")
+    except Exception as error:
+        return error
+    return None
+
+
+def search(
+    look: Callable[[st.DataObject], None],
+    examples: int,
+    seed: int,
+    database: Any = None,
+    shrink: bool = True,
+) -> None:
+    """Let Hypothesis draw ``examples`` inputs for ``look``, and shrink the one that it raises on.
+
+    Raises:
+        Unsatisfiable: every input was rejected.
+        Exception: what ``look`` raises on the plainest input.
+    """
+
+    @hypothesis.settings(
+        max_examples=examples,
+        database=database,
+        deadline=None,
+        phases=[Phase.reuse, Phase.generate, *([Phase.shrink] if shrink else [])],
+        suppress_health_check=list(hypothesis.HealthCheck),
+        report_multiple_bugs=False,
+        verbosity=hypothesis.Verbosity.quiet,
+        derandomize=False,
+    )
+    @hypothesis.seed(seed)  # inside, for outside it would take the database away
+    @hypothesis.given(st.data())
+    def run(data: st.DataObject) -> None:
+        look(data)
+
+    run()
+
+
+def _not_finite(trial: Trial, seed: int) -> None:
+    """Note where the reference is finite on infinite or NaN inputs and the rule is not."""
+
+    def look(data: st.DataObject) -> None:
+        example, outputs = trial.draw(data, finite=False)
+        if time.monotonic() < trial.stop:
+            told = assess.oracle(trial.rule, example, trial.signature)
+            nonfinite.look(
+                trial.rule, example, outputs, trial.signature, told, trial.devices[0], trial.record
             )
 
-
-def _judge(it: Quantity, worst: dict[str, float]) -> None:
-    """Record the errors of a quantity, and refuse it if they are too large.
-
-    They are measured in ULPs of the terms; where that is too strict for the rule, of the terms
-    and of what rounding of the inputs alone does to an ill-conditioned result. Where autodiff in
-    the same dtype loses digits, the rule may lose as many, up to all of them.
-    """
-    scale = it.scale
-    found = judge.errors(it.ours, it.truth, scale)
-    if _largest(found) > judge.TOLERANCE:
-        scale = scale + it.sensitivity()
-        found = judge.errors(it.ours, it.truth, scale)
-    rivals = np.max([judge.errors(r, it.truth, scale) for r in it.rivals.values()], axis=0)
-    if it.name not in ("f", "y"):
-        worst["ours"] = np.fmax(worst["ours"], _largest(found))
-        worst["autodiff"] = np.fmax(worst["autodiff"], _largest(rivals))
-    if _largest(found) <= judge.TOLERANCE:
-        return
-    everybody = [rivals, *(judge.errors(r, it.truth, scale) for r in it.nearby())]
-    all_digits = judge.errors(np.zeros_like(it.ours), it.truth, scale)
-    with np.errstate(over="ignore"):
-        one_rounding = it.rounding / judge.ulp(scale, it.ours.dtype)
-    nothing_left = np.maximum(all_digits, one_rounding)
-    excused = np.minimum(judge.TOLERANCE * np.max(everybody, axis=0), nothing_left)
-    if np.any(found > np.maximum(judge.TOLERANCE, excused)):
-        place = np.unravel_index(np.argmax(found - excused), found.shape)
-        index = f"[{', '.join(str(i) for i in place)}]" if place else ""
-        told = "".join(f"; {name}: {rival[place]!s}" for name, rival in it.rivals.items())
-        raise Failure(
-            f"{it.name}{index}: got {it.ours[place]!s}, expected {_expected(it.truth[place])}, "
-            f"off by {found[place]:.3g} ULP{told}"
-        )
+    try:
+        search(look, 10, seed, shrink=False)
+    except hypothesis.errors.Unsatisfiable:
+        pass
+    except Exception as error:
+        trial.record.saw("not finite", "undecided", str(error))
 
 
-def _expected(ball: Any) -> str:
-    """The number, or at a kink the ends of what is right."""
-    middle, radius = float(ball.mid()), float(ball.rad())
-    if radius <= 1e-6 * abs(middle):
-        return f"{middle:.17g}"
-    return f"{middle - radius:.6g} to {middle + radius:.6g} (a kink)"
+def _verdict(
+    rule: Rule, signature: Signature, trials: Sequence[Trial], refused: Refused | Exception | None
+) -> Verdict:
+    records = [trial.record for trial in trials]
+    word: Word = "pass"
+    reason = counterexample = ""
+    if isinstance(refused, Refused):
+        word = "fail" if isinstance(refused.cause, Failure) else "error"
+        dtype = refused.example.dtype
+        reason = f"in {dtype}: {refused}" if len(trials) > 1 else str(refused)
+        shows: Sequence[str] = ()
+        if isinstance(refused.cause, Failure):
+            reason += f" [{refused.cause.check}]"
+            shows = refused.cause.lines
+            record = next(record for record in records if record.dtype == dtype)
+            story = (
+                _TIES
+                if refused.cause.check == "adjoint"
+                else (explain(assess.oracle(rule, refused.example, signature), record))
+            )
+            reason += f"\n{story}" if story else ""
+        writes = "[arguments untouched]" in reason
+        counterexample = reproduce.code(rule, refused.example, signature, shows, writes)
+    elif refused is not None:
+        word, reason = "error", _told(refused)
+    checks = _merged(records)
+    if word == "pass" and any(c.verdict == "undecided" and c.check != "not finite" for c in checks):
+        word = "undecided"
+        reason = "; ".join(f"{c.check}: {c.reason}" for c in checks if c.verdict == "undecided")
+    sources = dict.fromkeys(source for record in records for source in record.sources)
+    return Verdict(
+        str(rule),
+        word,
+        reason,
+        tuple(checks),
+        {record.dtype: _finite(record.worst) for record in records},
+        {record.dtype: _finite(record.autodiff_worst) for record in records},
+        counterexample,
+        rule.convention,
+        "; ".join(sources),
+        tuple(dict.fromkeys(note for record in records for note in record.notes())),
+        {record.dtype: record.points() for record in records},
+    )
 
 
-def _largest(found: Array) -> float:
-    return float(np.max(found, initial=0.0))
+def _told(error: Exception) -> str:
+    """An error of ours in its own words, another with its kind and place."""
+    if isinstance(error, (assess.RaisedError, annotations.UnspecifiedError, oracles.OracleError)):
+        return str(error)
+    frame = traceback.extract_tb(error.__traceback__)
+    at = f" ({frame[-1].filename}:{frame[-1].lineno})" if frame else ""
+    return f"{type(error).__name__}: {error}{at}"
+
+
+def _finite(number: float) -> float | None:
+    return None if np.isnan(number) else float(number)
+
+
+_ORDER: tuple[Word, ...] = ("pass", "undecided", "fail", "error")
+
+
+def _merged(records: Sequence[Record]) -> list[Check]:
+    """One line per check, the worst of all dtypes."""
+    found: dict[str, Check] = {}
+    for record in records:
+        for check in record.checks():
+            old = found.get(check.check)
+            if old is None or _ORDER.index(check.verdict) > _ORDER.index(old.verdict):
+                note = check.note or (old.note if old else "")
+                found[check.check] = check._replace(note=note)
+    return list(found.values())

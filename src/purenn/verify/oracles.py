@@ -1,175 +1,170 @@
-"""Whom a rule is compared with: the exact truth, JAX's autodiff, the jit-compiled equivalent."""
+"""Who says what is right: a function that is traced and evaluated exactly, or what comes near."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-import flint
 import jax
 import numpy as np
-from flint import arb
 
-from purenn.typing import Array, Shape
-from purenn.verify import balls, exact
-from purenn.verify.balls import Balls
-from purenn.verify.rules import Rule
+from purenn.typing import Array
+from purenn.verify import exact
+from purenn.verify.calls import Outputs, is_wide, quietly
+from purenn.verify.examples import Example, Structure, is_differentiable
+from purenn.verify.primitives import UnknownPrimitiveError
 
-Cotangents = tuple[Array | None, ...]
-
-# The bits at which differences of the truth stand for its derivative: the step is 2⁻⁶⁴.
-_STEP, _STEP_BITS = 64, 160
+Function = Callable[..., Any]
 
 
-class Answer(NamedTuple):
-    """A value and its cotangents, ``None`` for integer arguments."""
-
-    value: Array
-    cotangents: Cotangents
+class OracleError(Exception):
+    """The reference raises, or does not fit the rule."""
 
 
-class Truth(NamedTuple):
-    """What is right, as balls, and how large the terms are that it is made of."""
+class Oracle(NamedTuple):
+    """Who says what is right."""
 
-    value: Balls
-    cotangents: tuple[Balls | None, ...]
-    value_scale: Array
-    """|f| + |J|·|x|: what a relative error of the inputs makes of the value."""
-    cotangent_scales: Cotangents
-    """|J|ᵀ|dy|: for an elementwise rule the size of the cotangent itself."""
-
-
-def is_floating(x: Array) -> bool:
-    """Whether ``x`` has a cotangent."""
-    return bool(jax.numpy.issubdtype(x.dtype, np.floating))
-
-
-def autodiff(
-    rule: Rule, primals: Sequence[Array], dy: Array, device: Any, jit: bool = True
-) -> Answer:
-    """``jax.vjp`` of the reference in the primals' dtype, compiled or operation by operation."""
-    with (
-        jax.enable_x64(True),
-        jax.default_matmul_precision("highest"),
-        jax.default_device(device),
-    ):
-        run = _compiled(rule) if jit else _vjp_of(rule)
-        value, cotangents = run(tuple(jax.numpy.asarray(x) for x in primals), jax.numpy.asarray(dy))
-    found = [
-        np.asarray(c) if is_floating(x) else None for x, c in zip(primals, cotangents, strict=True)
-    ]
-    return Answer(np.asarray(value), tuple(found))
-
-
-def nearby(
-    rule: Rule, primals: Sequence[Array], dy: Array, device: Any, argument: int
-) -> list[Array]:
-    """One cotangent by autodiff, for inputs that are a few ULPs away.
-
-    How many digits a formula loses at a point is partly luck; its neighbours tell.
-    """
-    rng = np.random.default_rng(0)
-    found = []
-    for _ in range(8):
-        moved = [
-            np.asarray(x * (1 + np.finfo(x.dtype).eps * rng.uniform(-4, 4, x.shape)), x.dtype)
-            if is_floating(x)
-            else x
-            for x in primals
-        ]
-        found.append(autodiff(rule, moved, dy, device).cotangents[argument])
-    return [dx for dx in found if dx is not None]
-
-
-def truth(rule: Rule, primals: Sequence[Array], dy: Array) -> Truth:
-    """The value and cotangents as the exact derivative of the reference has them."""
-    value, jacobians = _exact_jacobians(rule, primals)
-    with flint.ctx.workprec(_STEP_BITS):
-        weights = balls.from_floats(dy)
-        sizes = balls.absolute(weights)
-        value_scale = balls.absolute(value)
-        for x, j in zip(primals, jacobians, strict=True):
-            if j is not None:
-                by_x = np.moveaxis(balls.absolute(j), range(x.ndim), range(-x.ndim, 0))
-                value_scale = value_scale + _contract(balls.absolute(balls.from_floats(x)), by_x)
-        return Truth(
-            value,
-            tuple(None if j is None else _contract(weights, j) for j in jacobians),
-            balls.nearest(value_scale),
-            tuple(
-                None if j is None else balls.nearest(_contract(sizes, balls.absolute(j)))
-                for j in jacobians
-            ),
-        )
-
-
-def sensitivity(rule: Rule, primals: Sequence[Array], dy: Array, argument: int) -> Array:
-    """Σ over all x of |∂(Jᵀdy)/∂x|·‖x‖∞: what relative errors of the inputs do to one cotangent.
-
-    In exact arithmetic a quotient of differences is as good as a derivative.
-    """
-    step = arb(2) ** -_STEP
-
-    def cotangent(at: Sequence[Array | Balls]) -> Balls:
-        return _contract(balls.from_floats(dy), _exact_jacobians(rule, at, _STEP_BITS)[1][argument])
-
-    with flint.ctx.workprec(2 * _STEP_BITS):
-        here = cotangent(primals)
-        total = np.zeros(here.shape)
-        for i, x in enumerate(primals):
-            for place in np.ndindex(x.shape) if is_floating(x) else ():
-                moved: list[Any] = [*primals]
-                moved[i] = balls.from_floats(x)
-                moved[i][place] += step
-                slope = balls.absolute(cotangent(moved) - here) / step
-                total += balls.nearest(slope) * float(np.max(np.abs(x)))
-    return total
-
-
-def _exact_jacobians(
-    rule: Rule, primals: Sequence[Array | Balls], bits: int = 80
-) -> tuple[Balls, list[Balls | None]]:
-    """The value, and per floating argument ∂y/∂x as balls of shape (*x.shape, *y.shape)."""
-    floating = [balls.is_number(x) for x in primals]
-    counts = [x.size if number else 0 for x, number in zip(primals, floating, strict=True)]
-    directions = np.split(np.eye(sum(counts)), np.cumsum(counts)[:-1], axis=1)
-    tangents = [
-        block.reshape((sum(counts), *x.shape)) if number else None
-        for x, block, number in zip(primals, directions, floating, strict=True)
-    ]
-    shapes = tuple((x.shape, number) for x, number in zip(primals, floating, strict=True))
-    (result,) = exact.evaluate(_trace(rule, shapes), primals, tangents, bits)
-    columns = result.tangents
-    if columns is None:
-        columns = balls.zeros((sum(counts), *result.value.shape))
-    return result.value, [
-        block.reshape((*x.shape, *result.value.shape)) if number else None
-        for x, block, number in zip(
-            primals, np.split(columns, np.cumsum(counts)[:-1]), floating, strict=True
-        )
-    ]
-
-
-def _contract(weights: Balls, jacobian: Balls) -> Balls:
-    """Σ over the trailing axes of ``jacobian``, those of ``weights``."""
-    axes = tuple(range(jacobian.ndim - weights.ndim, jacobian.ndim))
-    return np.asarray(np.add.reduce(jacobian * weights, axis=axes, initial=arb(0)), object)
+    function: Function
+    """The forward function."""
+    kind: str
+    """``exact``, ``float64`` or ``numeric``."""
+    note: str = ""
+    """Why it is not exact."""
 
 
 @cache
-def _trace(rule: Rule, shapes: tuple[tuple[Shape, bool], ...]) -> Any:
-    with jax.enable_x64(True):
-        examples = [np.zeros(shape, np.float64 if number else np.int32) for shape, number in shapes]
-        return jax.make_jaxpr(lambda *xs: rule.reference(*xs, **dict(rule.static)))(*examples)
+def choose(
+    reference: Function | None,
+    own: Function | None,
+    structure: Structure,
+    dtype: str,
+    is_jax: bool,
+) -> Oracle:
+    """The strongest oracle that there is for a function.
+
+    The reference, or the rule's own function if that is written in JAX, is traced and evaluated
+    exactly; where a primitive has no exact rule, autodiff in float64 stands in. A function that
+    JAX cannot trace is differentiated numerically.
+
+    Raises:
+        OracleError: there is no function to differentiate.
+    """
+    function = reference or (own if is_jax else None)
+    if function is not None:
+        try:
+            trace = trace_of(function, structure, dtype)
+            oracle = Oracle(function, "exact", "" if reference else "its own function, in JAX")
+        except (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError):
+            return Oracle(function, "numeric", "the reference is not written in JAX")
+        try:
+            example = [
+                np.full(x.shape, 0.5, x.dtype) if is_differentiable(x) else x
+                for x in blank(structure)
+            ]
+            with quietly(True):
+                exact.evaluate(trace, example, [None] * len(example), 8)
+        except UnknownPrimitiveError as error:
+            return Oracle(function, "float64", str(error))
+        except ArithmeticError:
+            pass
+        return oracle
+    if own is not None:
+        return Oracle(own, "numeric", "no reference")
+    raise OracleError("there is nothing to hold it against: neither its function nor a reference")
+
+
+def outputs(oracle: Oracle, example: Example) -> Outputs:
+    """What the value must look like.
+
+    Raises:
+        OracleError: the function raises on inputs like these.
+    """
+    if oracle.kind == "numeric":
+        with quietly(is_wide(example)):
+            try:
+                y = example.structure.flat(oracle.function)
+                tree = oracle.function(
+                    *example.structure.primals(example.arrays), **dict(example.static)
+                )
+                leaves = [np.asarray(leaf) for leaf in y(*example.arrays)]
+            except Exception as error:
+                raise OracleError(str(error)) from error
+        return Outputs(jax.tree.structure(tree), tuple((x.shape, x.dtype) for x in leaves))
+    return _outputs(oracle.function, example.structure, is_wide(example))
 
 
 @cache
-def _compiled(rule: Rule) -> Callable[..., Any]:
-    return jax.jit(_vjp_of(rule))
+def _outputs(function: Function, structure: Structure, wide: bool) -> Outputs:
+    def run(*arrays: Any) -> Any:
+        static = {name: fixed.value for name, fixed in structure.static}
+        return function(*structure.primals(arrays), **static)
+
+    with quietly(wide):
+        found = jax.eval_shape(run, *blank(structure))
+    flat, treedef = jax.tree.flatten(found)
+    for leaf in flat:
+        if not hasattr(leaf, "shape"):
+            raise OracleError(f"the reference returned a {type(leaf).__name__}, expected arrays")
+    return Outputs(treedef, tuple((tuple(x.shape), np.dtype(x.dtype)) for x in flat))
 
 
-def _vjp_of(rule: Rule) -> Callable[..., Any]:
-    def run(primals: tuple[Any, ...], dy: Any) -> Any:
-        value, pullback = jax.vjp(lambda *xs: rule.reference(*xs, **dict(rule.static)), *primals)
-        return value, pullback(dy)
+@cache
+def trace_of(function: Function, structure: Structure, dtype: str) -> Any:
+    """The reference's trace, in float64 unless its constants depend on the dtype."""
+    flat = structure.flat(function)
+    with quietly(True):
+        wide = jax.make_jaxpr(flat)(*blank(structure, "float64"))
+    if dtype == "float64":
+        return wide
+    with quietly(False):
+        own = jax.make_jaxpr(flat)(*blank(structure))
+    return wide if _same_constants(wide, own) else own
 
-    return run
+
+def _same_constants(wide: Any, own: Any) -> bool:
+    """Whether two traces have the same numbers in them, but for rounding."""
+    one, other = list(_numbers(wide.jaxpr)), list(_numbers(own.jaxpr))
+    one += [np.asarray(c) for c in wide.consts]
+    other += [np.asarray(c) for c in own.consts]
+    return len(one) == len(other) and all(
+        a.shape == b.shape
+        and np.allclose(
+            a.astype(np.float64), b.astype(np.float64), rtol=1e-2, atol=0, equal_nan=True
+        )
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+def _numbers(jaxpr: Any) -> Any:
+    for equation in jaxpr.eqns:
+        for atom in equation.invars:
+            if hasattr(atom, "val"):
+                yield np.asarray(atom.val)
+        for value in equation.params.values():
+            body = getattr(value, "jaxpr", value)
+            if hasattr(body, "eqns"):
+                yield from _numbers(body)
+
+
+def blank(structure: Structure, dtype: str | None = None) -> list[Array]:
+    """Arrays of the structure's shapes, floating ones in another dtype if one is given."""
+    return [
+        np.zeros(hole.shape, dtype if dtype and is_floating(hole.dtype) else hole.dtype)
+        for hole in structure.arrays
+    ]
+
+
+def is_floating(dtype: str) -> bool:
+    """Whether arrays of a dtype are differentiated by."""
+    return bool(jax.numpy.issubdtype(dtype, np.floating))
+
+
+def split(arrays: Sequence[Array]) -> tuple[list[Array], list[Array]]:
+    """What is differentiated by, and what is not."""
+    moving = [x for x in arrays if is_differentiable(x)]
+    return moving, [x for x in arrays if not is_differentiable(x)]
+
+
+def joined(structure: Structure, moving: Sequence[Any], fixed: Sequence[Any]) -> list[Any]:
+    """All arrays of a structure in their order, from what is differentiated by and the rest."""
+    one, other = iter(moving), iter(fixed)
+    return [next(one) if is_floating(hole.dtype) else next(other) for hole in structure.arrays]

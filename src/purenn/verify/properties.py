@@ -1,91 +1,182 @@
-"""What must hold without any oracle: the contract of ``jax.vjp``, purity, a second call."""
+"""What must hold without any oracle: purity, a second call, linearity, the adjoint identity."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from purenn.typing import Array
-from purenn.verify.oracles import Answer, is_floating
+from purenn.verify import balls, calls, floats
+from purenn.verify.annotations import Signature
+from purenn.verify.balls import Balls
+from purenn.verify.calls import Answer, Failure, Outputs
+from purenn.verify.examples import Example
+from purenn.verify.judge import TOLERANCE, ulp
+from purenn.verify.reproduce import literal
+from purenn.verify.rules import Rule
+from purenn.verify.truths import Truth
 
 
-class Failure(AssertionError):
-    """What is wrong with a rule, in words."""
-
-
-def call(f_vjp: Callable[..., Any], primals: Sequence[Array], dy: Array) -> Answer:
-    """The rule's answer, all properties of the call checked on the way.
+def pure(
+    rule: Rule, example: Example, outputs: Outputs, signature: Signature, first: Answer
+) -> None:
+    """A second call gives the same bits, and no argument is written to.
 
     Raises:
-        Failure: the result is no ``(y, pullback)``, the pullback's no tuple of one cotangent per
-            argument in its primal's shape and dtype, an argument was written to, or a second
-            call gives other bits.
+        Failure: it does not.
     """
-    try:
-        return _call(f_vjp, primals, dy)
-    except ValueError as error:
-        if "read-only" in str(error):
-            raise Failure("writes to an argument or to dy (here they are read-only)") from error
-        raise
+    with calls.quietly(calls.is_wide(example)):
+        primals = calls.given(example, signature)
+        before = _numpy(primals)
+        y, pullback = rule.f_vjp(*primals, **dict(example.static))
+        dy = calls.cotangent_of(example, outputs, y)
+        before_dy = _numpy(dy)
+        afresh = calls.cotangent_leaves(rule, example, pullback(dy))
+        again = calls.cotangent_leaves(rule, example, pullback(dy))
+        if calls.bits(_numpy(primals)) != calls.bits(before):
+            raise Failure("arguments untouched", "an argument was written to", *_compared(example))
+        if calls.bits(_numpy(dy)) != calls.bits(before_dy):
+            raise Failure("arguments untouched", "dy was written to", *_compared(example))
+        value = calls.value_leaves(y, outputs, "y")
+    for other, what in ((afresh, "the rule"), (again, "the pullback")):
+        for name, one, two in zip(example.paths, other, first.cotangents, strict=True):
+            if one is not None and two is not None and one.tobytes() != two.tobytes():
+                raise Failure(
+                    "same bits again", f"d{name}: a second call of {what} gives other bits", *_TWICE
+                )
+    if calls.bits(value) != calls.bits(first.value):
+        raise Failure("same bits again", "y: a second call of the rule gives other bits")
 
 
-def _call(f_vjp: Callable[..., Any], primals: Sequence[Array], dy: Array) -> Answer:
-    given = [x.copy() for x in (*primals, dy)]
-    result = f_vjp(*primals)
-    if not (isinstance(result, tuple) and len(result) == 2 and callable(result[1])):
-        raise Failure(f"returned {_describe(result)}, expected the pair (y, pullback)")
-    y, pullback = _array(result[0]), result[1]
-    check_like("y", y, dy)
-    cotangents = pullback(dy)
-    for x, before in zip((*primals, dy), given, strict=True):
-        if x.tobytes() != before.tobytes():
-            raise Failure("an argument or dy was written to")
-    cotangents = _checked(primals, cotangents)
-    again = _checked(primals, pullback(dy))
-    y_afresh, pullback_afresh = f_vjp(*primals)
-    if np.asarray(y_afresh).tobytes() != y.tobytes():
-        raise Failure("y: a second call of the rule gives other bits")
-    afresh = _checked(primals, pullback_afresh(dy))
-    for i, first in enumerate(cotangents):
-        if first is None:
+_TWICE = (
+    "first = [np.asarray(c).tobytes() for c in jax.tree.leaves(cotangents)]",
+    "again = [np.asarray(c).tobytes() for c in jax.tree.leaves(pullback(dy))]",
+    "assert first == again, (cotangents, pullback(dy))",
+)
+
+
+def _compared(example: Example) -> list[str]:
+    """Lines that compare the arguments with what they were."""
+    before = ", ".join(literal(x) for x in example.primals)
+    dys = ", ".join(literal(dy) for dy in example.cotangents)
+    return [
+        f"before = ({before}, {dys})",
+        f"after = ({', '.join(example.names)}, dy)",
+        "for one, other in zip(jax.tree.leaves(before), jax.tree.leaves(after)):",
+        "    np.testing.assert_array_equal(one, other)",
+    ]
+
+
+def _numpy(tree: Any) -> list[Array]:
+    return [np.array(leaf) for leaf in jax.tree.leaves(tree)]
+
+
+def linear(
+    again: Callable[[tuple[Array, ...]], Answer],
+    example: Example,
+    first: Answer,
+    scales: Sequence[Array | None],
+    sizes: Sequence[float],
+    is_wrong: Callable[[tuple[Array, ...], Answer], bool],
+) -> None:
+    """pullback(a + b) is pullback(a) + pullback(b), to half of the digits.
+
+    ``scales`` are |J|ᵀ|dy|, ``sizes`` the largest entry of J, per argument. A rule that loses
+    more digits is still linear if what it gives for b and a + b is right as ``is_wrong`` has it.
+
+    Raises:
+        Failure: it is not.
+    """
+    rng = np.random.default_rng(0)
+    other = tuple(
+        np.asarray(dy + rng.choice([-3, 2], dy.shape), dy.dtype) for dy in example.cotangents
+    )
+    both = tuple(np.asarray(a + b, a.dtype) for a, b in zip(example.cotangents, other, strict=True))
+    second, sum_ = again(other), again(both)
+    asked = -1
+    largest = max((float(np.max(np.abs(dy), initial=0.0)) for dy in both), default=0.0)
+    for i, name in enumerate(example.paths):
+        one, two, three = (answer.cotangents[i] for answer in (first, second, sum_))
+        scale = scales[i]
+        if one is None or two is None or three is None or scale is None:
             continue
-        for other, what in ((again[i], "the pullback"), (afresh[i], "the rule")):
-            if other is None or first.tobytes() != other.tobytes():
-                raise Failure(f"cotangent {i}: a second call of {what} gives other bits")
-    return Answer(y, cotangents)
+        asked += 1
+        eps, tiny = floats.eps(one.dtype), floats.tiny(one.dtype)
+        # What a formula that cancels is left with is a rounding of its terms, as large as y.
+        size = max(sizes[i], *(float(np.max(np.abs(y), initial=0.0)) for y in first.value), 0.0)
+        limit = floats.largest(one.dtype) / 64
+        with np.errstate(all="ignore"):
+            gap = np.abs(three.astype(np.float64) - one.astype(np.float64) - two.astype(np.float64))
+            allowed = np.sqrt(eps) * (scale + np.abs(one) + np.abs(two))
+            allowed = allowed + 1e3 * eps * size * (largest + 4) + tiny
+            wrong = (gap > allowed) & np.isfinite(gap) & (size * (largest + 4) < limit)
+        if wrong.any() and (is_wrong(other, second) or is_wrong(both, sum_)):
+            place = tuple(int(k) for k in np.argwhere(wrong)[0])
+            raise Failure(
+                "linear in dy",
+                f"d{name}{list(place) if place else ''}: the pullback of dy + dy2 gives "
+                f"{three[place]!s}, the pullbacks of both {one[place]!s} and {two[place]!s}",
+                f"dy2 = {literal(other[0] if len(other) == 1 else other)}",
+                "both = jax.tree.map(np.add, dy, dy2)",
+                "one, two, three = (jax.tree.leaves(pullback(d)) for d in (dy, dy2, both))",
+                f"one, two, three = one[{asked}], two[{asked}], three[{asked}]",
+                f"gap = np.abs(three - one - two){list(place) if place else ''}",
+                f"assert gap <= {float(allowed[place])!r}, gap",
+            )
 
 
-def check_like(name: str, x: Any, like: Array) -> None:
-    """Refuse ``x`` unless it is an array of the shape and dtype of ``like``."""
-    if not isinstance(x, np.ndarray) or x.shape != like.shape or x.dtype != like.dtype:
-        raise Failure(f"{name} is {_describe(x)}, expected {_describe(like)}")
+def adjoint(
+    example: Example,
+    first: Answer,
+    v: Sequence[Array | None],
+    pushed: Sequence[Balls],
+    truth: Truth,
+) -> None:
+    """⟨dy, J·v⟩ = ⟨Jᵀdy, v⟩, but for the errors that each entry of Jᵀdy is allowed.
 
+    At a tie of a maximum it says what single entries cannot: that they share one derivative.
 
-def _array(x: Any) -> Any:
-    """``x`` as an array if it is one by another name: NumPy makes a scalar of a 0-d one."""
-    return np.asarray(x) if isinstance(x, np.generic) or hasattr(x, "__array__") else x
-
-
-def _checked(primals: Sequence[Array], cotangents: Any) -> tuple[Array | None, ...]:
-    if not isinstance(cotangents, tuple):
+    Raises:
+        Failure: it does not hold.
+    """
+    left = sum(
+        (
+            np.sum(balls.from_floats(dy) * np.asarray(t, object))
+            for dy, t in zip(example.cotangents, pushed, strict=True)
+            if dy.size and dy.dtype != jax.dtypes.float0
+        ),
+        balls.zeros(()).item(),
+    )
+    right, slack, size = 0.0, 0.0, 0.0
+    for t, dx, exact, scale in zip(
+        v, first.cotangents, truth.cotangents, truth.cotangent_scales, strict=True
+    ):
+        if t is None or dx is None or exact is None or scale is None:
+            continue
+        with np.errstate(all="ignore"):
+            off = balls.distance(dx, exact)
+            right += float(np.sum(dx.astype(np.float64) * t))
+            slack += float(np.sum(np.abs(t) * (TOLERANCE * ulp(scale, dx.dtype) + off)))
+            size += float(np.sum(np.abs(t) * scale))
+    if not (np.isfinite(right) and np.isfinite(slack) and np.isfinite(float(abs(left).upper()))):
+        return
+    gap = float(balls.distance(np.asarray(right), np.asarray(left, object)))
+    low, high = float(left.mid()) - float(left.rad()), float(left.mid()) + float(left.rad())
+    if gap > slack + 1e-12 * size:
         raise Failure(
-            f"the pullback returned {_describe(cotangents)}, expected a tuple, one per argument"
+            "adjoint",
+            f"⟨Jᵀdy, v⟩ is {right:.9g} and ⟨dy, J·v⟩ {_between(left)} for v = "
+            + ("1" if all(t is None or np.all(t == 1) for t in v) else "random signs"),
+            f"v = {literal([t for t in v if t is not None])}",
+            "found = [c for c in jax.tree.leaves(cotangents) if c.dtype != jax.dtypes.float0]",
+            "got = sum(float(np.sum(c * t)) for c, t in zip(found, v))",
+            f"assert {low - slack!r} <= got <= {high + slack!r}, got",
         )
-    if len(cotangents) != len(primals):
-        raise Failure(
-            f"the pullback returned {len(cotangents)} cotangents, expected {len(primals)}"
-        )
-    arrays = tuple(_array(dx) for dx in cotangents)
-    for i, (x, dx) in enumerate(zip(primals, arrays, strict=True)):
-        if not is_floating(x):
-            if dx is not None:
-                raise Failure(f"cotangent {i} is {_describe(dx)}, expected None for integers")
-        else:
-            check_like(f"cotangent {i}", dx, x)
-    return arrays
 
 
-def _describe(x: object) -> str:
-    if isinstance(x, np.ndarray):
-        return f"an array of shape {x.shape} and dtype {x.dtype}"
-    return f"a {type(x).__name__}"
+def _between(ball: Any) -> str:
+    middle, radius = float(ball.mid()), float(ball.rad())
+    if radius <= 1e-9 * abs(middle):
+        return f"{middle:.9g}"
+    return f"{middle - radius:.9g} to {middle + radius:.9g}"

@@ -1,0 +1,173 @@
+"""The examiner's own power: how many seeded mistakes it catches."""
+
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from hypothesis import strategies as st
+from rich.console import Console
+from rich.table import Table
+
+from purenn.typing import Array
+from purenn.verify import annotations, assess, calls, judge, truths
+from purenn.verify.calls import Answer
+from purenn.verify.examine import Trial, admitted, annotated, search
+from purenn.verify.examples import is_differentiable
+from purenn.verify.mutants import MUTANTS, Mutant
+from purenn.verify.record import Record
+from purenn.verify.rules import Rule
+from purenn.verify.verdict import Word
+
+
+class Power(NamedTuple):
+    """What became of the mistakes that were seeded into one rule."""
+
+    rule: str
+    verdict: Word
+    """``pass`` if none survived; ``error`` if the rule itself does not pass."""
+    caught: tuple[str, ...] = ()
+    survived: tuple[str, ...] = ()
+    equivalent: tuple[str, ...] = ()
+    """Mistakes that are none for this rule: never further from the truth than is right."""
+    reason: str = ""
+
+
+def power(
+    rule: Rule, *, dtypes: Sequence[str] | None = None, examples: int = 40, seed: int = 0
+) -> Power:
+    """Seed every mistake of :data:`MUTANTS` into ``rule`` and see which are caught.
+
+    A mistake that is not caught is compared with the truth: if on all inputs its cotangents are
+    within the tolerance without any excuse, it is equivalent to the rule. Otherwise it survives.
+    """
+    if rule.convention in ("jvp", "grad"):
+        return Power(str(rule), "pass", reason="mistakes are seeded into pullbacks, it has none")
+    try:
+        signature = annotations.signature(annotated(rule), {})
+        wanted = admitted(signature, dtypes)
+    except annotations.UnspecifiedError as error:
+        return Power(str(rule), "error", reason=str(error))
+    alive = list(MUTANTS)
+    excused: set[str] = set()
+    wrongs: dict[Any, Rule] = {}
+
+    def look(trial: Trial, data: st.DataObject) -> None:
+        example, outputs = trial.draw(data)
+        assess.assess(rule, example, outputs, signature, trial.devices, trial.record)
+        right = calls.call(rule, example, outputs, signature)
+        truth = None
+        for mutant in list(alive):
+            wrong = wrongs.setdefault((mutant.name, outputs), mutated(rule, mutant, outputs))
+            try:
+                answer = calls.call(wrong, example, outputs, signature)
+                if mutant.name in _BY_CONTRACT:
+                    excused.add(mutant.name)
+                elif _bits(answer) != _bits(right):
+                    truth = truth or truths.truth(assess.oracle(rule, example, signature), example)
+                    if _is_right(answer, truth):
+                        continue
+                    excused.add(mutant.name)
+                else:
+                    continue
+                fresh = Record(trial.dtype)
+                assess.assess(wrong, example, outputs, signature, trial.devices, fresh)
+            except (calls.Failure, assess.RaisedError):
+                alive.remove(mutant)
+            except Exception:
+                alive.remove(mutant)
+
+    for dtype in wanted:
+        trial = Trial(
+            rule, signature, dtype, jax.devices("cpu")[:1], Record(dtype), time.monotonic() + 1e9
+        )
+
+        try:
+            search(partial(look, trial), examples, seed, shrink=False)
+        except Exception as error:
+            return Power(str(rule), "error", reason=f"the rule itself does not pass: {error}")
+    survived = tuple(m.name for m in alive if m.name in excused)
+    equivalent = tuple(m.name for m in alive if m.name not in excused)
+    gone = tuple(m.name for m in MUTANTS if m not in alive)
+    return Power(str(rule), "fail" if survived else "pass", gone, survived, equivalent)
+
+
+# Mistakes that show in what a call does rather than in what it returns.
+_BY_CONTRACT = {"writes to dy", "writes to x", "accumulates", "unsteady"}
+
+
+def mutated(rule: Rule, mutant: Mutant, outputs: calls.Outputs) -> Rule:
+    """The rule with a mistake seeded into it."""
+    f_vjp = rule.f_vjp
+    trees: dict[str, Any] = {}
+
+    def flat(xs: list[Array]) -> Any:
+        primals = jax.tree.unflatten(trees["primals"], xs)
+        y, pullback = f_vjp(*primals, **trees["static"])
+
+        def pull(dys: list[Array]) -> list[Array | None]:
+            return _leaves(primals, pullback(jax.tree.unflatten(outputs.treedef, dys)))
+
+        return [np.asarray(leaf) for leaf in jax.tree.leaves(y)], pull
+
+    # One for all calls: some mistakes are in what they remember.
+    wrong_flat = mutant.mutate(flat)
+
+    def wrong(*primals: Any, **static: Any) -> Any:
+        xs, trees["primals"] = jax.tree.flatten(primals)
+        trees["static"] = static
+        treedef = trees["primals"]
+        ys, pull = wrong_flat(xs)
+
+        def pullback(dy: Any) -> Any:
+            found = jax.tree.unflatten(treedef, pull(jax.tree.leaves(dy)))
+            return tuple(None if not jax.tree.leaves(part) else part for part in found)
+
+        return jax.tree.unflatten(outputs.treedef, ys), pullback
+
+    wrong.__name__ = f"{rule.name}_vjp"
+    return rule._replace(derivative=wrong, convention="vjp", f=None)
+
+
+def _leaves(primals: Any, cotangents: Sequence[Any]) -> list[Array | None]:
+    """A cotangent per leaf of the primals, ``None`` for each of an argument that has none."""
+    found: list[Array | None] = []
+    for primal, cotangent in zip(primals, cotangents, strict=True):
+        if cotangent is None:
+            found += [None] * len(jax.tree.leaves(primal))
+        else:
+            found += jax.tree.leaves(cotangent, is_leaf=lambda x: x is None)
+    return [None if dx is None else np.asarray(dx) for dx in found]
+
+
+def _bits(answer: Answer) -> Any:
+    return calls.bits(answer.value), calls.bits(answer.cotangents)
+
+
+def _is_right(answer: Answer, truth: truths.Truth) -> bool:
+    """Whether everything is within the tolerance, measured strictly."""
+    values = zip(answer.value, truth.value, truth.value_scales, strict=True)
+    cotangents = zip(answer.cotangents, truth.cotangents, truth.cotangent_scales, strict=True)
+    return all(
+        bool(np.all(judge.errors(ours, exact, scale) <= judge.TOLERANCE))
+        for ours, exact, scale in (*values, *cotangents)
+        if ours is not None and exact is not None and scale is not None and is_differentiable(ours)
+    )
+
+
+def show(found: Sequence[Power], console: Console) -> int:
+    """Print caught, equivalent and survived per rule; the exit status, 1 if one survived."""
+    table = Table(
+        caption=f"Of {len(MUTANTS)} mistakes seeded into each rule: those caught, those that are "
+        "no mistake for this rule, and those that survived.",
+        caption_justify="left",
+    )
+    for name in ("rule", "caught", "equivalent", "survived"):
+        table.add_column(name, justify="left" if name in ("rule", "survived") else "right")
+    for one in found:
+        survived = ", ".join(one.survived) or ("–" if one.verdict == "pass" else one.reason)
+        table.add_row(one.rule, str(len(one.caught)), str(len(one.equivalent)), survived)
+    console.print(table)
+    return 0 if all(one.verdict == "pass" for one in found) else 1

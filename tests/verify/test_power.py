@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+
+import purenn.ops
+import reference.ops
+from purenn import verify
+from purenn.typing import Array
+from purenn.verify import Rule
+from purenn.verify.mutants import MUTANTS
+from purenn.verify.power import power
+from tests.verify import wrong_rules
+
+RULES = {rule.name: rule for rule in verify.discover(purenn.ops, reference.ops)}
+
+
+@pytest.mark.parametrize("name", ["tanh", "dense"])
+def test_no_mistake_survives(name: str) -> None:
+    found = power(RULES[name], examples=20)
+    assert found.verdict == "pass"
+    assert found.survived == ()
+    assert len(found.caught) + len(found.equivalent) == len(MUTANTS)
+    assert len(found.caught) >= 40
+
+
+def test_what_is_no_mistake_for_a_rule_is_recognised() -> None:
+    found = power(RULES["tanh"], examples=20)
+    assert {"at -x", "at |x|", "diagonal", "coupling"} <= set(found.equivalent)
+    assert not {"sign", "zeros", "1e-5", "unsteady", "writes to dy"} & set(found.equivalent)
+
+
+def test_a_mistake_that_no_input_shows_survives_no_comparison() -> None:
+    def flat_vjp(x: wrong_rules.X) -> object:
+        return np.zeros_like(x), lambda dy: (np.zeros_like(dy),)
+
+    rule = Rule("flat", None, flat_vjp, lambda x: 0 * x)
+    assert {"zeros", "sign", "twice"} <= set(power(rule).equivalent)
+
+
+def test_a_rule_that_is_wrong_itself_measures_nothing() -> None:
+    def double_vjp(x: wrong_rules.X) -> object:
+        def pullback(dy: Array) -> tuple[Array]:
+            return (3 * dy,)
+
+        return 2 * x, pullback
+
+    found = power(Rule("double", None, double_vjp, lambda x: 2 * x))
+    assert found.verdict == "error"
+    assert "the rule itself does not pass: " in found.reason

@@ -1,0 +1,113 @@
+from pathlib import Path
+
+import pytest
+
+from purenn.verify.run import CannotRunError, Job, Started, run
+from purenn.verify.verdict import Verdict
+
+RULES = """
+import os, sys, time
+import numpy as np
+from jaxtyping import Float
+
+X = Float[np.ndarray, "n"]
+
+def right(x: X): return 2 * x
+def right_vjp(x: X): return 2 * x, lambda dy: (2 * dy,)
+
+def wrong(x: X): return 2 * x
+def wrong_vjp(x: X): return 2 * x, lambda dy: (3 * dy,)
+
+def raises(x: X): return 2 * x
+def raises_vjp(x: X): raise RuntimeError("not today")
+
+def leaves(x: X): return 2 * x
+def leaves_vjp(x: X): sys.exit(3)
+
+def crashes(x: X): return 2 * x
+def crashes_vjp(x: X): os.abort()
+
+def unsaid(x): return 2 * x
+def unsaid_vjp(x): return 2 * x, lambda dy: (2 * dy,)
+
+def hangs(x: X): return 2 * x
+def hangs_vjp(x: X):
+    while True:
+        time.sleep(1)
+"""
+REFERENCE = "\n".join(
+    f"def {name}(x): return x + x"
+    for name in ("right", "wrong", "raises", "leaves", "crashes", "unsaid", "hangs")
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "rules.py").write_text(RULES)
+    (tmp_path / "reference.py").write_text(REFERENCE)
+    return tmp_path
+
+
+def verdicts(job: Job) -> dict[str, Verdict]:
+    names: list[str] = []
+    found = dict(run(job, started=lambda news: names.extend(news.rules)))
+    assert [found[i].rule for i in range(len(names))] == names
+    return {verdict.rule: verdict for verdict in found.values()}
+
+
+def test_each_rule_has_its_verdict_whatever_the_others_do(folder: Path) -> None:
+    job = Job(str(folder / "rules.py"), str(folder / "reference.py"), examples=5, time_limit=20)
+    found = verdicts(job)
+    assert {name: verdict.verdict for name, verdict in found.items()} == {
+        "right": "pass",
+        "wrong": "fail",
+        "raises": "error",
+        "leaves": "error",
+        "crashes": "error",
+        "unsaid": "error",
+        "hangs": "error",
+    }
+    assert "RuntimeError: not today" in found["raises"].reason
+    assert "SIGABRT" in found["crashes"].reason
+    assert "argument 'x' has no annotation" in found["unsaid"].reason
+    assert found["hangs"].reason == "not done after 20 s; a call of the rule may hang"
+    assert found["leaves"].reason == "its process ended with status 3"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def f(:", r"importing .*rules.py: SyntaxError: .* \(.*rules.py:1\)"),
+        ("1 / 0", r"importing .*rules.py: ZeroDivisionError: division by zero \(.*rules.py:1\)"),
+        ("import nowhere", r"importing .*rules.py: ModuleNotFoundError: No module named 'nowhere'"),
+        ("raise SystemExit(4)", r"importing .*rules.py: SystemExit: 4"),
+        ("import os; os._exit(5)", r"importing .*rules.py ended the process with status 5"),
+        ("import time\nwhile True: time.sleep(1)", r"importing .*rules.py is not done after 10 s"),
+        ("x = 1", "rules holds no rule: no public function"),
+    ],
+)
+def test_a_file_that_cannot_be_imported_is_told_in_one_line(
+    folder: Path, text: str, message: str
+) -> None:
+    (folder / "rules.py").write_text(text)
+    with pytest.raises(CannotRunError, match=message) as told:
+        list(run(Job(str(folder / "rules.py"), time_limit=10)))
+    assert "\n" not in str(told.value)
+
+
+def test_a_file_that_is_not_there_is_named(folder: Path) -> None:
+    with pytest.raises(CannotRunError, match=r"there is no file .*missing.py"):
+        list(run(Job(str(folder / "missing.py"))))
+    with pytest.raises(CannotRunError, match=r"there is no file .*missing.py"):
+        list(run(Job(str(folder / "rules.py"), str(folder / "missing.py"))))
+    with pytest.raises(CannotRunError, match=r"no rule f, g in .*; it has right, wrong"):
+        list(run(Job(str(folder / "rules.py"), rules=("f", "right", "g"))))
+
+
+def test_the_environment_says_with_what_it_was_run(folder: Path) -> None:
+    news: list[Started] = []
+    job = Job(str(folder / "rules.py"), "numeric", rules=("right",), examples=2, seed=7)
+    list(run(job, started=news.append))
+    assert news[0].rules == ("right",)
+    assert news[0].environment["seed"] == 7
+    assert {"jax", "numpy", "python", "purenn", "devices"} <= set(news[0].environment)
