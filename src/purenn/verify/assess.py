@@ -1,7 +1,7 @@
 """One example: everything that is asked of a rule on one input."""
 
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -13,10 +13,10 @@ from purenn.verify import (
     annotations,
     balls,
     calls,
-    floats,
     judge,
     oracles,
     properties,
+    quantities,
     reproduce,
     rivals,
     tangents,
@@ -29,7 +29,6 @@ from purenn.verify.judge import Quantity
 from purenn.verify.oracles import Oracle
 from purenn.verify.record import MOST_FAILING, Record
 from purenn.verify.rules import Rule, fixed_arguments
-from purenn.verify.truths import Truth
 
 
 class RaisedError(Exception):
@@ -111,13 +110,19 @@ def _assess(
     if told.kind != "numeric":
         by_jax = {f"jit on {d.platform}": rivals.autodiff(told, example, d) for d in devices}
     # Costly, shared by all quantities, and seldom needed.
-    unlucky = cache(lambda: rivals.less_lucky(told, example, devices[0]) if by_jax else [])
+    unlucky = cache(lambda: rivals.less_lucky(told, example, devices[0], truth) if by_jax else [])
     failures: list[Failure] = []
-    for quantity in _values(rule, example, outputs, signature, told, first, truth, by_jax, unlucky):
+    given: dict[str, list[Array]] = {}
+    # What the function itself says of its value is no news where it is the oracle.
+    if rule.f is not None and rule.f is not told.function:
+        given["f"] = raising(_forward, rule, example, outputs, signature)
+    if first is not None:
+        given["y"] = first.value
+    for quantity in quantities.values(told, example, given, truth, by_jax, unlucky):
         code = _value_code(rule, quantity, example)
         _collect(failures, partial(judged, quantity, record, "value", code))
     if first is not None:
-        for i, quantity in _cotangents(told, example, first, truth, by_jax, unlucky):
+        for i, quantity in quantities.cotangents(told, example, first, truth, by_jax, unlucky):
             code = _cotangent_code(rule, example, i)
             at = example.arrays[i].astype(np.float64)
             check = f"cotangent {quantity.name}"
@@ -148,68 +153,6 @@ def _assess(
         raise failures[0]
 
 
-def _values(
-    rule: Rule,
-    example: Example,
-    outputs: Outputs,
-    signature: Signature,
-    told: Oracle,
-    first: Answer | None,
-    truth: Truth,
-    by_jax: dict[str, rivals.Answer],
-    unlucky: Callable[[], list[rivals.Errors]],
-) -> Iterator[Quantity]:
-    """The value as ``f`` gives it, and as the derivative does."""
-    given: list[tuple[str, list[Array]]] = []
-    # What the function itself says of its value is no news where it is the oracle.
-    if rule.f is not None and rule.f is not told.function:
-        given.append(("f", raising(_forward, rule, example, outputs, signature)))
-    if first is not None:
-        given.append(("y", first.value))
-    for name, value in given:
-        for k, y in enumerate(value):
-            if is_differentiable(y):
-                yield Quantity(
-                    name if len(value) == 1 else f"{name}[{k}]",
-                    y,
-                    truth.value[k],
-                    truth.value_scales[k],
-                    {who: answer.value[k] for who, answer in by_jax.items()},
-                    partial(truths.value_around, told, example, k),
-                    partial(_value_errors, unlucky, k),
-                )
-
-
-def _cotangents(
-    told: Oracle,
-    example: Example,
-    first: Answer,
-    truth: Truth,
-    by_jax: dict[str, rivals.Answer],
-    unlucky: Callable[[], list[rivals.Errors]],
-) -> Iterator[tuple[int, Quantity]]:
-    """The cotangent of each leaf that has one."""
-    flushed = any(_has_subnormal(x) for x in example.arrays)
-    for i, (name, dx) in enumerate(zip(example.paths, first.cotangents, strict=True)):
-        exact, scale = truth.cotangents[i], truth.cotangent_scales[i]
-        if dx is not None and exact is not None and scale is not None:
-            yield (
-                i,
-                Quantity(
-                    f"d{name}",
-                    dx,
-                    exact,
-                    scale,
-                    {who: r for who, a in by_jax.items() if (r := a.cotangents[i]) is not None},
-                    partial(truths.sensitivity, told, example, i),
-                    partial(_cotangent_errors, unlucky, i),
-                    _rounding(example) * (1.0 if by_jax else _largest_of(first.value)),
-                    told.kind == "exact",
-                    flushed,
-                ),
-            )
-
-
 def _is_wrong(
     told: Oracle, example: Example, device: Any, dys: tuple[Array, ...], answer: Answer
 ) -> bool:
@@ -218,18 +161,10 @@ def _is_wrong(
     by_jax: dict[str, rivals.Answer] = {}
     if told.kind != "numeric":
         by_jax = {"jit": rivals.autodiff(told, moved, device)}
-    unlucky = cache(lambda: rivals.less_lucky(told, moved, device) if by_jax else [])
     truth = truths.truth(told, moved)
-    quantities = _cotangents(told, moved, answer, truth, by_jax, unlucky)
-    return any(judge.judge(quantity).place is not None for _, quantity in quantities)
-
-
-def _value_errors(unlucky: Callable[[], list[rivals.Errors]], k: int) -> list[Array]:
-    return [errors.value[k] for errors in unlucky()]
-
-
-def _cotangent_errors(unlucky: Callable[[], list[rivals.Errors]], i: int) -> list[Array]:
-    return [off for errors in unlucky() if (off := errors.cotangents[i]) is not None]
+    unlucky = cache(lambda: rivals.less_lucky(told, moved, device, truth) if by_jax else [])
+    found = quantities.cotangents(told, moved, answer, truth, by_jax, unlucky)
+    return any(judge.judge(quantity).place is not None for _, quantity in found)
 
 
 def raising(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -295,24 +230,6 @@ def _again(
     found = raising(calls.call, rule, moved, outputs, signature)
     assert isinstance(found, Answer)
     return found
-
-
-def _rounding(example: Example) -> float:
-    sizes = [
-        floats.eps(dy.dtype) * float(np.max(np.abs(dy), initial=0.0))
-        for dy in example.cotangents
-        if is_differentiable(dy)
-    ]
-    return 2 * max(sizes, default=0.0)
-
-
-def _largest_of(arrays: Sequence[Array]) -> float:
-    return max((float(np.max(np.abs(y), initial=0.0)) for y in arrays), default=0.0)
-
-
-def _has_subnormal(x: Array) -> bool:
-    tiny = floats.tiny(x.dtype) if is_differentiable(x) else 0.0
-    return bool(np.any((x != 0) & (np.abs(x) < tiny))) if tiny else False
 
 
 def _largest(row: Sequence[Any]) -> float:

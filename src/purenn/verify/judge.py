@@ -107,7 +107,8 @@ def judge(it: Quantity) -> Judgement:
     nothing_left = np.maximum(all_digits, one_rounding)
     # Eight times as far off as autodiff is no worse, unless nothing right is left. Without
     # autodiff, what is left of terms that cancel is as large as they are rounded.
-    excused = np.maximum(excuse, np.minimum(TOLERANCE * excuse, nothing_left))
+    with np.errstate(over="ignore"):
+        excused = np.maximum(excuse, np.minimum(TOLERANCE * excuse, nothing_left))
     excused = excused if it.rivals else one_rounding
     wrong = found > np.maximum(TOLERANCE, excused)
     if not wrong.any():

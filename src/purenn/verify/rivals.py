@@ -1,6 +1,6 @@
-"""Whom a rule is compared with: JAX's autodiff of the reference, compiled or not."""
+"""Whom a rule is compared with: JAX's autodiff of the reference."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -8,11 +8,11 @@ import jax
 import numpy as np
 
 from purenn.typing import Array
-from purenn.verify import balls, floats
+from purenn.verify import balls, rounding
 from purenn.verify.calls import is_wide, quietly
 from purenn.verify.examples import Example, Structure, is_differentiable
 from purenn.verify.oracles import Oracle, joined, split
-from purenn.verify.truths import Leaves, Truth, truth
+from purenn.verify.truths import Leaves, Truth
 
 Function = Callable[..., Any]
 
@@ -31,23 +31,13 @@ class Errors(NamedTuple):
     cotangents: Leaves
 
 
-def autodiff(
-    oracle: Oracle,
-    example: Example,
-    device: Any,
-    jit: bool = True,
-) -> Answer:
-    """``jax.vjp`` of the reference in the primals' dtype, compiled or operation by operation."""
+def autodiff(oracle: Oracle, example: Example, device: Any) -> Answer:
+    """``jax.vjp`` of the reference in the primals' dtype, compiled."""
     with quietly(is_wide(example)), jax.default_device(device):
-        structure = example.structure
-        run = _compiled(oracle.function, structure) if jit else _vjp(oracle.function, structure)
         moving, fixed = split(example.arrays)
-        value, found = run(moving, fixed, list(example.cotangents))
-        cotangents = iter([np.asarray(dx) for dx in found])
-    return Answer(
-        [np.asarray(y) for y in value],
-        [next(cotangents) if is_differentiable(x) else None for x in example.arrays],
-    )
+        run = _compiled(oracle.function, example.structure)
+        value, cotangents = run(moving, fixed, list(example.cotangents))
+        return _answer(example, value, iter(cotangents))
 
 
 @cache
@@ -65,22 +55,36 @@ def _vjp(function: Function, structure: Structure) -> Function:
     return run
 
 
-def less_lucky(oracle: Oracle, example: Example, device: Any) -> list[Errors]:
-    """The errors of autodiff uncompiled, and at eight inputs and dy that hardly differ.
-
-    How many digits a formula loses at a point is partly luck; its neighbours tell. Each is held
-    against its own truth.
-    """
+def less_lucky(oracle: Oracle, example: Example, device: Any, exact: Truth) -> list[Errors]:
+    """The errors of autodiff where every result on the way is rounded at random."""
+    moving, fixed = split(example.arrays)
     rng = np.random.default_rng(0)
-    found = [_errors(autodiff(oracle, example, device, jit=False), truth(oracle, example))]
+    errors = []
     for _ in range(8):
-        moved = [_nudged(x, rng, 4 * _eps(x)) for x in example.arrays]
-        dys = [_nudged(dy, rng, 0.25) for dy in example.cotangents]
-        neighbour = example._replace(
-            primals=example.structure.primals(moved), cotangents=tuple(dys)
-        )
-        found.append(_errors(autodiff(oracle, neighbour, device), truth(oracle, neighbour)))
-    return found
+        with quietly(is_wide(example)), jax.default_device(device):
+            run = _rounded(oracle.function, example.structure)
+            found = run(moving, fixed, list(example.cotangents), rounding.directions(rng))
+            value, rest = found[: len(exact.value)], iter(found[len(exact.value) :])
+            errors.append(_errors(_answer(example, value, rest), exact))
+    return errors
+
+
+@cache
+def _rounded(function: Function, structure: Structure) -> Function:
+    run = _vjp(function, structure)
+
+    def rounded(moving: list[Any], fixed: list[Any], dys: list[Any], directions: Any) -> Any:
+        trace = jax.make_jaxpr(run)(moving, fixed, dys)
+        return rounding.run(trace, [*moving, *fixed, *dys], directions)
+
+    return jax.jit(rounded)
+
+
+def _answer(example: Example, value: Sequence[Any], cotangents: Iterator[Any]) -> Answer:
+    return Answer(
+        [np.asarray(y) for y in value],
+        [np.asarray(next(cotangents)) if is_differentiable(x) else None for x in example.arrays],
+    )
 
 
 def _errors(answer: Answer, exact: Truth) -> Errors:
@@ -91,17 +95,6 @@ def _errors(answer: Answer, exact: Truth) -> Errors:
             for dx, ball in zip(answer.cotangents, exact.cotangents, strict=True)
         ],
     )
-
-
-def _eps(x: Array) -> float:
-    return floats.eps(x.dtype) if is_differentiable(x) else 0.0
-
-
-def _nudged(x: Array, rng: np.random.Generator, by: float) -> Array:
-    if not is_differentiable(x):
-        return x
-    with np.errstate(over="ignore"):
-        return np.asarray(x * (1 + by * rng.uniform(-1, 1, x.shape)), x.dtype)
 
 
 def jvp(oracle: Oracle, example: Example, tangents: Sequence[Array]) -> list[Array]:

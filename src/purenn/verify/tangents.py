@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from purenn.verify import assess, calls, floats, reproduce, rivals, truths
+from purenn.verify import assess, calls, conditioning, floats, reproduce, rivals, truths
 from purenn.verify.annotations import Signature
 from purenn.verify.calls import Failure, Outputs
 from purenn.verify.examples import Example, is_differentiable
@@ -61,7 +61,7 @@ def look(
             exact[k],
             scale,
             {} if told.kind == "numeric" else {"jax.jvp": rivals.jvp(told, example, tangents)[k]},
-            partial(truths.jvp_sensitivity, told, example, v, k),
+            partial(conditioning.of_tangent, told, example, v, k),
             rounding=2 * floats.eps(dy.dtype),
             exact=told.kind == "exact",
         )

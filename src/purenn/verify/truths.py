@@ -17,8 +17,7 @@ from purenn.verify.oracles import Function, Oracle, joined, split, trace_of
 
 Leaves = list[Array | None]
 
-# The bits at which differences of the truth stand for its derivative: the step is 2⁻⁶⁴.
-_STEP, _STEP_BITS = 64, 160
+_BITS = 160
 
 
 class Truth(NamedTuple):
@@ -36,8 +35,8 @@ class Truth(NamedTuple):
 
 def truth(oracle: Oracle, example: Example) -> Truth:
     """The value and cotangents as the derivative of the forward function has them."""
-    value, jacobians = _jacobians(oracle, example)
-    with flint.ctx.workprec(_STEP_BITS):
+    value, jacobians = derivatives(oracle, example)
+    with flint.ctx.workprec(_BITS):
         dys = [None if is_nothing(dy) else balls.from_floats(dy) for dy in example.cotangents]
         value_scales = [balls.absolute(y) for y in value]
         for x, row in zip(example.arrays, jacobians, strict=True):
@@ -73,118 +72,11 @@ def _sizes(dys: Sequence[Balls | None], row: Sequence[Balls | None]) -> Balls | 
     )
 
 
-def sensitivity(oracle: Oracle, example: Example, argument: int) -> Array:
-    """Σ over all x of |∂(Jᵀdy)/∂x|·‖x‖∞: what relative errors of the inputs do to one cotangent.
-
-    In exact arithmetic a quotient of differences is as good as a derivative. Where there are many
-    inputs they are moved together, eight times at random, which finds about as much.
-    """
-    shape = example.arrays[argument].shape
-    if oracle.kind != "exact":
-        return _rough_sensitivity(oracle, example, argument)
-    step = arb(2) ** -_STEP
-    dys = [None if is_nothing(dy) else balls.from_floats(dy) for dy in example.cotangents]
-
-    def cotangent(at: Sequence[Array | Balls]) -> Balls:
-        found = _exact_jacobians(oracle, example.structure, at, example.dtype, _STEP_BITS)[1]
-        return pulled_back(dys, found[argument])
-
-    with flint.ctx.workprec(2 * _STEP_BITS):
-        here = cotangent(example.arrays)
-        total = np.zeros(shape)
-        for moves in _moves(example.arrays):
-            moved = [
-                x if move is None else np.asarray(balls.from_floats(x) + move * step, object)
-                for x, move in zip(example.arrays, moves, strict=True)
-            ]
-            total += balls.least((cotangent(moved) - here) / step)
-    return total
-
-
-def _rough_sensitivity(oracle: Oracle, example: Example, argument: int) -> Array:
-    """The same where there are no exact numbers: by a thousandth of the inputs, eight times."""
-    rng = np.random.default_rng(0)
-    dys = [None if is_nothing(dy) else balls.from_floats(dy) for dy in example.cotangents]
-
-    def cotangent(at: Example) -> Array:
-        found = pulled_back(dys, _jacobians(oracle, at)[1][argument])
-        return balls.nearest(found)
-
-    wide = example._replace(dtype="float64")
-    here = cotangent(wide)
-    total = np.zeros(here.shape)
-    for _ in range(8):
-        moved = [
-            np.asarray(x + 1e-3 * np.max(np.abs(x), initial=0.0) * rng.choice([-1, 1], x.shape))
-            if is_differentiable(x)
-            else x
-            for x in (
-                np.asarray(x, np.float64) if is_differentiable(x) else x for x in example.arrays
-            )
-        ]
-        there = cotangent(wide._replace(primals=wide.structure.primals(moved)))
-        change = np.abs(there - here) / 1e-3
-        total = np.fmax(total, np.where(np.isfinite(change), change, 0.0))
-    return 2 * total  # not every pattern of signs was tried
-
-
-def jvp_sensitivity(
-    oracle: Oracle, example: Example, v: Sequence[Array | None], leaf: int
-) -> Array:
-    """Σ over all x of |∂(J·v)/∂x|·‖x‖∞: what relative errors of the inputs do to a tangent."""
-    shape = example.cotangents[leaf].shape
-    if oracle.kind != "exact":
-        return np.zeros(shape)
-    step = arb(2) ** -_STEP
-    trace = trace_of(oracle.function, example.structure, example.dtype)
-    tangents = [None if t is None else np.asarray(t, np.float64)[None] for t in v]
-
-    def tangent(at: Sequence[Array | Balls]) -> Balls:
-        with quietly(True):
-            dual = exact.evaluate(trace, at, tangents, _STEP_BITS)[leaf]
-        return balls.zeros(shape) if dual.tangents is None else dual.tangents[0]
-
-    with flint.ctx.workprec(2 * _STEP_BITS):
-        here = tangent(example.arrays)
-        total = np.zeros(shape)
-        for moves in _moves(example.arrays):
-            moved = [
-                x if move is None else np.asarray(balls.from_floats(x) + move * step, object)
-                for x, move in zip(example.arrays, moves, strict=True)
-            ]
-            total += balls.least((tangent(moved) - here) / step)
-    return total
-
-
-def _moves(arrays: Sequence[Array]) -> list[list[Balls | None]]:
-    """The directions in which inputs are moved, as long as the largest of each argument."""
-    moving = [i for i, x in enumerate(arrays) if is_differentiable(x) and x.size]
-    sizes = {i: float(np.max(np.abs(arrays[i]))) for i in moving}
-    if sum(arrays[i].size for i in moving) > 32:
-        rng = np.random.default_rng(0)
-        return [
-            [
-                balls.from_floats(np.asarray(rng.choice([-1, 1], x.shape) * sizes[i]))
-                if i in moving
-                else None
-                for i, x in enumerate(arrays)
-            ]
-            for _ in range(8)
-        ]
-    found = []
-    for i in moving:
-        for place in np.ndindex(arrays[i].shape):
-            move = np.zeros(arrays[i].shape)
-            move[place] = sizes[i]
-            found.append([balls.from_floats(move) if j == i else None for j in range(len(arrays))])
-    return found
-
-
 def directional(oracle: Oracle, example: Example, v: Sequence[Array | None]) -> list[Balls]:
     """J·v, with the tangents carried along together: at a tie of a maximum they share it."""
     if oracle.kind != "exact":
-        jacobians = _jacobians(oracle, example)[1]
-        with flint.ctx.workprec(_STEP_BITS):
+        jacobians = derivatives(oracle, example)[1]
+        with flint.ctx.workprec(_BITS):
             return [
                 _pushed(v, [row[k] for row in jacobians], dy.shape)
                 for k, dy in enumerate(example.cotangents)
@@ -201,7 +93,7 @@ def directional(oracle: Oracle, example: Example, v: Sequence[Array | None]) -> 
 
 def pushed_scale(truth: Truth, leaf: int, v: Sequence[Array | None], shape: Shape) -> Array:
     """|J|·|v|: the size of the terms of a tangent."""
-    with flint.ctx.workprec(_STEP_BITS):
+    with flint.ctx.workprec(_BITS):
         column = [
             None if row[leaf] is None else balls.absolute(row[leaf]) for row in truth.jacobians
         ]
@@ -227,36 +119,15 @@ def one_sided(
     for side in (-1, 1):
         moved: list[Any] = [*example.arrays]
         moved[argument] = balls.from_floats(moved[argument])
-        with flint.ctx.workprec(2 * _STEP_BITS):
-            moved[argument][place] += side * arb(2) ** -_STEP_BITS
+        with flint.ctx.workprec(2 * _BITS):
+            moved[argument][place] += side * arb(2) ** -_BITS
             rows = _exact_jacobians(oracle, example.structure, moved, example.dtype)[1]
             dx = pulled_back(dys, rows[argument])
         found.append(float(balls.nearest(dx)[place]))
     return found[0], found[1]
 
 
-def value_around(oracle: Oracle, example: Example, leaf: int) -> Array:
-    """The largest |f| where all inputs are moved by 1 or by as much as they are.
-
-    A formula whose terms cancel here is left with their rounding; this is how large they are.
-    """
-    found = np.zeros(example.cotangents[leaf].shape)
-    if oracle.kind != "exact":
-        return found
-    trace = trace_of(oracle.function, example.structure, example.dtype)
-    for side in (-1.0, 1.0):
-        moved = [
-            np.asarray(x + side * np.maximum(np.abs(x), 1), x.dtype) if is_differentiable(x) else x
-            for x in example.arrays
-        ]
-        with quietly(True):
-            dual = exact.evaluate(trace, moved, [None] * len(moved), 20)[leaf]
-        size = np.abs(balls.nearest(dual.value))
-        found = np.fmax(found, np.where(np.isfinite(size), size, 0.0))
-    return found
-
-
-def _jacobians(oracle: Oracle, example: Example) -> tuple[list[Balls], list[list[Balls | None]]]:
+def derivatives(oracle: Oracle, example: Example) -> tuple[list[Balls], list[list[Balls | None]]]:
     """The leaves of the value, and per argument and leaf ∂y/∂x as balls."""
     if oracle.kind == "exact":
         return _exact_jacobians(oracle, example.structure, example.arrays, example.dtype)

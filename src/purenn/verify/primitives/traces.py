@@ -33,8 +33,8 @@ def _run(trace: Any, inputs: Sequence[Dual], ties: Ties | None) -> list[Dual]:
     for equation in jaxpr.eqns:
         name, arguments = equation.primitive.name, [read(atom) for atom in equation.invars]
         if name in _CALLS:
-            body = _body(equation)
-            results = call(body, arguments) if ties is None else _run(body, arguments, ties)
+            inner = body(equation)
+            results = call(inner, arguments) if ties is None else _run(inner, arguments, ties)
         elif name in _CONTROL:
             results = _CONTROL[name](equation, arguments)
         else:
@@ -50,7 +50,13 @@ _CALLS = {
 }
 
 
-def _body(equation: Any) -> Any:
+def is_call(equation: Any) -> bool:
+    """Whether an equation is a call of a trace within the trace."""
+    return equation.primitive.name in _CALLS
+
+
+def body(equation: Any) -> Any:
+    """The trace that an equation calls."""
     params = equation.params.values()
     return next(value for value in params if isinstance(value, ClosedJaxpr | Jaxpr))
 
@@ -58,7 +64,7 @@ def _body(equation: Any) -> Any:
 @lru_cache(maxsize=1024)
 def _is_of_numbers(trace: Any) -> bool:
     return all(
-        _is_of_numbers(_body(equation))
+        _is_of_numbers(body(equation))
         if equation.primitive.name in _CALLS
         else of_numbers(equation)
         for equation in trace.eqns

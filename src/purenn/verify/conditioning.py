@@ -1,0 +1,133 @@
+"""What rounding of the inputs alone does to a result: it is no fault of the rule."""
+
+from collections.abc import Sequence
+
+import flint
+import jax
+import numpy as np
+from flint import arb
+
+from purenn.typing import Array
+from purenn.verify import balls, exact, rivals
+from purenn.verify.balls import Balls
+from purenn.verify.calls import quietly
+from purenn.verify.examples import Example, is_differentiable
+from purenn.verify.oracles import Oracle, trace_of
+from purenn.verify.truths import Leaves, derivatives, is_nothing, pulled_back
+
+# More inputs than this are moved together, eight times at random, which finds about as much.
+_SINGLY = 32
+_STEP = arb(2) ** -64
+_BITS = 160
+
+
+def of_cotangents(oracle: Oracle, example: Example) -> Leaves:
+    """Per argument Σ over all x of |∂(Jᵀdy)/∂x|·‖x‖∞: what relative errors of x do to it.
+
+    Only its size matters, so that quotients of differences in float64 will do.
+    """
+    wide = _in_float64(example)
+    estimated = oracle.kind == "numeric"
+    pull = _estimated if estimated else _by_autodiff
+    step = 1e-3 if estimated else 1e-8
+    here = pull(oracle, wide)
+    total = [None if dx is None else np.zeros(dx.shape) for dx in here]
+    for moves in _moves(wide.arrays, 0 if estimated else _SINGLY):
+        moved = [
+            x if move is None else np.asarray(x + step * move)
+            for x, move in zip(wide.arrays, moves, strict=True)
+        ]
+        there = pull(oracle, wide._replace(primals=wide.structure.primals(moved)))
+        for sizes, a, b in zip(total, here, there, strict=True):
+            if sizes is not None and a is not None and b is not None:
+                with np.errstate(invalid="ignore"):
+                    change = np.abs(b - a) / step
+                sizes += np.where(np.isfinite(change), change, 0.0)
+    return total
+
+
+def _by_autodiff(oracle: Oracle, example: Example) -> Leaves:
+    return rivals.autodiff(oracle, example, jax.devices("cpu")[0]).cotangents
+
+
+def _estimated(oracle: Oracle, example: Example) -> Leaves:
+    dys = [None if is_nothing(dy) else balls.from_floats(dy) for dy in example.cotangents]
+    found = [pulled_back(dys, row) for row in derivatives(oracle, example)[1]]
+    return [None if dx is None else balls.nearest(dx) for dx in found]
+
+
+def _in_float64(example: Example) -> Example:
+    arrays = [np.asarray(x, np.float64) if is_differentiable(x) else x for x in example.arrays]
+    dys = [np.asarray(dy, np.float64) if is_differentiable(dy) else dy for dy in example.cotangents]
+    wide = example._replace(dtype="float64", cotangents=tuple(dys))
+    return wide._replace(primals=wide.structure.primals(arrays))
+
+
+def of_tangent(oracle: Oracle, example: Example, v: Sequence[Array | None], leaf: int) -> Array:
+    """Σ over all x of |∂(J·v)/∂x|·‖x‖∞: what relative errors of the inputs do to a tangent."""
+    shape = example.cotangents[leaf].shape
+    if oracle.kind != "exact":
+        return np.zeros(shape)
+    trace = trace_of(oracle.function, example.structure, example.dtype)
+    tangents = [None if t is None else np.asarray(t, np.float64)[None] for t in v]
+
+    def tangent(at: Sequence[Array | Balls]) -> Balls:
+        with quietly(True):
+            dual = exact.evaluate(trace, at, tangents, _BITS)[leaf]
+        return balls.zeros(shape) if dual.tangents is None else dual.tangents[0]
+
+    with flint.ctx.workprec(2 * _BITS):
+        here = tangent(example.arrays)
+        total = np.zeros(shape)
+        for moves in _moves(example.arrays, _SINGLY):
+            moved = [
+                x
+                if move is None
+                else np.asarray(balls.from_floats(x) + balls.from_floats(move) * _STEP, object)
+                for x, move in zip(example.arrays, moves, strict=True)
+            ]
+            total += balls.least((tangent(moved) - here) / _STEP)
+    return total
+
+
+def of_value(oracle: Oracle, example: Example, leaf: int) -> Array:
+    """The largest |f| where all inputs are moved by 1 or by as much as they are.
+
+    A formula whose terms cancel here is left with their rounding; this is how large they are.
+    """
+    found = np.zeros(example.cotangents[leaf].shape)
+    if oracle.kind != "exact":
+        return found
+    trace = trace_of(oracle.function, example.structure, example.dtype)
+    for side in (-1.0, 1.0):
+        moved = [
+            np.asarray(x + side * np.maximum(np.abs(x), 1), x.dtype) if is_differentiable(x) else x
+            for x in example.arrays
+        ]
+        with quietly(True):
+            dual = exact.evaluate(trace, moved, [None] * len(moved), 20)[leaf]
+        size = np.abs(balls.nearest(dual.value))
+        found = np.fmax(found, np.where(np.isfinite(size), size, 0.0))
+    return found
+
+
+def _moves(arrays: Sequence[Array], singly: int) -> list[list[Array | None]]:
+    """The directions in which inputs are moved, as long as the largest of each argument."""
+    moving = [i for i, x in enumerate(arrays) if is_differentiable(x) and x.size]
+    sizes = {i: float(np.max(np.abs(arrays[i]))) for i in moving}
+    if sum(arrays[i].size for i in moving) > singly:
+        rng = np.random.default_rng(0)
+        return [
+            [
+                np.asarray(rng.choice([-1, 1], x.shape) * sizes[i]) if i in moving else None
+                for i, x in enumerate(arrays)
+            ]
+            for _ in range(8)
+        ]
+    found = []
+    for i in moving:
+        for place in np.ndindex(arrays[i].shape):
+            move = np.zeros(arrays[i].shape)
+            move[place] = sizes[i]
+            found.append([move if j == i else None for j in range(len(arrays))])
+    return found

@@ -1,0 +1,100 @@
+"""What is measured of an answer: its values and its cotangents, leaf by leaf."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, partial
+
+import numpy as np
+
+from purenn.typing import Array
+from purenn.verify import conditioning, floats, rivals, truths
+from purenn.verify.calls import Answer
+from purenn.verify.examples import Example, is_differentiable
+from purenn.verify.judge import Quantity
+from purenn.verify.oracles import Oracle
+from purenn.verify.truths import Truth
+
+
+def values(
+    told: Oracle,
+    example: Example,
+    given: Mapping[str, Sequence[Array]],
+    truth: Truth,
+    by_jax: dict[str, rivals.Answer],
+    unlucky: Callable[[], list[rivals.Errors]],
+) -> Iterator[Quantity]:
+    """The leaves of the values that were given under these names."""
+    for name, value in given.items():
+        for k, y in enumerate(value):
+            if is_differentiable(y):
+                yield Quantity(
+                    name if len(value) == 1 else f"{name}[{k}]",
+                    y,
+                    truth.value[k],
+                    truth.value_scales[k],
+                    {who: answer.value[k] for who, answer in by_jax.items()},
+                    partial(conditioning.of_value, told, example, k),
+                    partial(_value_errors, unlucky, k),
+                )
+
+
+def cotangents(
+    told: Oracle,
+    example: Example,
+    first: Answer,
+    truth: Truth,
+    by_jax: dict[str, rivals.Answer],
+    unlucky: Callable[[], list[rivals.Errors]],
+) -> Iterator[tuple[int, Quantity]]:
+    """The cotangent of each leaf that has one."""
+    flushed = any(_has_subnormal(x) for x in example.arrays)
+    conditioned = cache(lambda: conditioning.of_cotangents(told, example))
+    for i, (name, dx) in enumerate(zip(example.paths, first.cotangents, strict=True)):
+        exact, scale = truth.cotangents[i], truth.cotangent_scales[i]
+        if dx is not None and exact is not None and scale is not None:
+            yield (
+                i,
+                Quantity(
+                    f"d{name}",
+                    dx,
+                    exact,
+                    scale,
+                    {who: r for who, a in by_jax.items() if (r := a.cotangents[i]) is not None},
+                    partial(_leaf_of, conditioned, i),
+                    partial(_cotangent_errors, unlucky, i),
+                    _rounding(example) * (1.0 if by_jax else _largest_of(first.value)),
+                    told.kind == "exact",
+                    flushed,
+                ),
+            )
+
+
+def _leaf_of(leaves: Callable[[], truths.Leaves], i: int) -> Array:
+    found = leaves()[i]
+    assert found is not None
+    return found
+
+
+def _value_errors(unlucky: Callable[[], list[rivals.Errors]], k: int) -> list[Array]:
+    return [errors.value[k] for errors in unlucky()]
+
+
+def _cotangent_errors(unlucky: Callable[[], list[rivals.Errors]], i: int) -> list[Array]:
+    return [off for errors in unlucky() if (off := errors.cotangents[i]) is not None]
+
+
+def _rounding(example: Example) -> float:
+    sizes = [
+        floats.eps(dy.dtype) * float(np.max(np.abs(dy), initial=0.0))
+        for dy in example.cotangents
+        if is_differentiable(dy)
+    ]
+    return 2 * max(sizes, default=0.0)
+
+
+def _largest_of(arrays: Sequence[Array]) -> float:
+    return max((float(np.max(np.abs(y), initial=0.0)) for y in arrays), default=0.0)
+
+
+def _has_subnormal(x: Array) -> bool:
+    tiny = floats.tiny(x.dtype) if is_differentiable(x) else 0.0
+    return bool(np.any((x != 0) & (np.abs(x) < tiny))) if tiny else False

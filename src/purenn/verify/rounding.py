@@ -1,0 +1,70 @@
+"""A trace with the luck taken out of it: what had to be rounded is rounded at random.
+
+How many digits a formula loses at a point is partly luck: where the tanh of one library is 1 and
+that of another the number before it, 1 − y² is 0 or 10⁻⁷. So each result that is not exact is
+moved by a unit in the last place or not, at random (the stochastic arithmetic of Vignes, 1993).
+The worst that comes of it in a few runs is what the formula can do.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import count
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import Literal
+
+from purenn.typing import Array
+from purenn.verify import floats
+from purenn.verify.primitives.smooth import SMOOTH
+from purenn.verify.primitives.traces import body, is_call
+
+_ROUNDED = {
+    *(*SMOOTH, "integer_pow", "dot_general", "conv_general_dilated", "scatter-add"),
+    *("reduce_sum", "reduce_prod", "reduce_window_sum", "cumsum", "cumprod", "cumlogsumexp"),
+}
+
+
+def directions(rng: np.random.Generator) -> Array:
+    """Where to round: up, down or not, for :func:`run`."""
+    return rng.integers(-1, 2, 4093).astype(np.int8)
+
+
+def run(trace: Any, inputs: Sequence[Any], directions: Any) -> list[Any]:
+    """The results of a trace, each one on the way rounded as ``directions`` have it."""
+    steps = count()
+
+    def rounded(y: Any, operands: Sequence[Any]) -> Any:
+        """``y``, moved unless it is exact for being 0 or an operand."""
+        if not jnp.issubdtype(y.dtype, jnp.floating):
+            return y
+        ways = jnp.resize(jnp.roll(directions, 97 * next(steps)), y.shape).astype(y.dtype)
+        moved = y + y * ways * jnp.asarray(floats.eps(y.dtype), y.dtype)
+        for x in operands:
+            if x.shape == y.shape and x.dtype == y.dtype:
+                moved = jnp.where(jnp.abs(y) == jnp.abs(x), y, moved)
+        return moved
+
+    return _run(trace, inputs, rounded)
+
+
+def _run(trace: Any, inputs: Sequence[Any], rounded: Callable[..., Any]) -> list[Any]:
+    jaxpr, consts = getattr(trace, "jaxpr", trace), getattr(trace, "consts", ())
+    known: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
+    known.update(zip(jaxpr.invars, inputs, strict=True))
+
+    def read(atom: Any) -> Any:
+        aval: Any = atom.aval
+        return jnp.asarray(atom.val, aval.dtype) if isinstance(atom, Literal) else known[atom]
+
+    for equation in jaxpr.eqns:
+        operands = [read(atom) for atom in equation.invars]
+        if is_call(equation):
+            results = _run(body(equation), operands, rounded)
+        else:
+            found = equation.primitive.bind(*operands, **equation.params)
+            results = found if equation.primitive.multiple_results else [found]
+            if equation.primitive.name in _ROUNDED:
+                results = [rounded(y, operands) for y in results]
+        known.update(zip(equation.outvars, results, strict=True))
+    return [read(atom) for atom in jaxpr.outvars]

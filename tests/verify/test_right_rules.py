@@ -1,0 +1,20 @@
+import pytest
+
+from purenn import verify
+from purenn.verify import Rule
+from tests.verify import right_reference, right_rules
+
+RULES = verify.discover(right_rules, right_reference)
+
+
+def test_the_rules_are_all_found() -> None:
+    written = {name.removesuffix("_vjp") for name in vars(right_rules) if name.endswith("_vjp")}
+    assert {rule.name for rule in RULES} >= written
+    assert {rule.convention for rule in RULES} == {"vjp", "fwd_bwd", "grad", "jvp", "custom_vjp"}
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_what_is_right_is_not_accused(rule: Rule) -> None:
+    told = {seed: verify.examine(rule, seed=seed, kept=None) for seed in range(10)}
+    accused = {seed: verdict.reason for seed, verdict in told.items() if verdict.verdict != "pass"}
+    assert accused == {}
