@@ -11,7 +11,7 @@ PYTHONS = ["3.11", "3.12", "3.13"]
 
 nox.needs_version = ">=2024.4.15"
 nox.options.default_venv_backend = "uv|virtualenv"
-nox.options.sessions = ["lint", "typecheck", "tests"]
+nox.options.sessions = ["lint", "typecheck", "tests", "mutants"]
 # Under CI nox would take a missing Python for an error, and uv would fetch one.
 nox.options.error_on_missing_interpreters = False
 os.environ.setdefault("UV_PYTHON_DOWNLOADS", "never")

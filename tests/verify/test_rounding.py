@@ -1,3 +1,6 @@
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -6,8 +9,8 @@ from purenn.typing import Array
 from purenn.verify import rounding
 
 
-def runs(function: object, x: Array) -> Array:
-    trace = jax.make_jaxpr(function)(x)  # type: ignore[arg-type]
+def runs(function: Callable[[Any], Any], x: Array) -> Array:
+    trace = jax.make_jaxpr(function)(x)
     rng = np.random.default_rng(0)
     found = [rounding.run(trace, [x], rounding.directions(rng))[0] for _ in range(20)]
     return np.asarray(found)
