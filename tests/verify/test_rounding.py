@@ -50,3 +50,9 @@ def test_calls_and_loops_are_gone_through() -> None:
     )
     assert found.shape == (20, 3)
     assert np.ptp(found) > 0
+
+
+def test_a_function_that_has_arrived_at_its_limit_stays() -> None:
+    x = np.array([30.0, 1e30], np.float32)
+    found = runs(jnp.tanh, x)
+    assert np.all(found == 1)

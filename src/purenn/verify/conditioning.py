@@ -1,6 +1,7 @@
 """What rounding of the inputs alone does to a result: it is no fault of the rule."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import flint
 import jax
@@ -13,7 +14,7 @@ from purenn.verify.balls import Balls
 from purenn.verify.calls import quietly
 from purenn.verify.examples import Example, is_differentiable
 from purenn.verify.oracles import Oracle, trace_of
-from purenn.verify.truths import Leaves, derivatives, is_nothing, pulled_back
+from purenn.verify.truths import Leaves, derivatives, is_nothing, pulled_back, truth
 
 # More inputs than this are moved together, eight times at random, which finds about as much.
 _SINGLY = 32
@@ -54,6 +55,25 @@ def _estimated(oracle: Oracle, example: Example) -> Leaves:
     dys = [None if is_nothing(dy) else balls.from_floats(dy) for dy in example.cotangents]
     found = [pulled_back(dys, row) for row in derivatives(oracle, example)[1]]
     return [None if dx is None else balls.nearest(dx) for dx in found]
+
+
+def on_the_way(oracle: Oracle, example: Example) -> Leaves:
+    """Per argument |J|ᵀ|dy| at its largest halfway to the origin, and there.
+
+    A formula for a derivative that vanishes is left with the rounding of what it was before: 1 − y²
+    with that of 1, for tanh.
+    """
+    largest = [None if is_nothing(x) else np.zeros(x.shape) for x in example.arrays]
+    for part in (0.5, 0.0):
+        arrays = [
+            np.asarray(part * x, x.dtype) if is_differentiable(x) else x for x in example.arrays
+        ]
+        there = example._replace(primals=example.structure.primals(arrays))
+        with suppress(ArithmeticError):  # there may be no derivative at the origin
+            for total, scale in zip(largest, truth(oracle, there).cotangent_scales, strict=True):
+                if total is not None and scale is not None:
+                    np.fmax(total, np.where(np.isfinite(scale), scale, 0.0), out=total)
+    return largest
 
 
 def _in_float64(example: Example) -> Example:

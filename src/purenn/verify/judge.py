@@ -31,6 +31,8 @@ class Quantity(NamedTuple):
     """What to allow beyond ``scale`` for ill-conditioned inputs; costly, so asked late."""
     less_lucky: Callable[[], list[Array]] = list
     """How far autodiff is off where it may be less lucky, in absolute numbers; asked last."""
+    on_the_way: Callable[[], Array] | None = None
+    """How large the terms are between here and the origin; asked last of all."""
     rounding: float = 0.0
     """The rounding error of a number as large as dy: what a formula that cancels is left with."""
     exact: bool = True
@@ -48,8 +50,8 @@ class Judgement(NamedTuple):
     """The worst of the rivals, in ULPs; NaN where there is none."""
     place: tuple[int, ...] | None
     """Where it is wrong, if it is."""
-    excused: bool
-    """Whether it is right only because autodiff is no better."""
+    excused: str
+    """What alone it is right by: that autodiff is no better, or the rounding of larger terms."""
     undecided: int
     """At how many places the truth is too uncertain to judge."""
 
@@ -84,7 +86,8 @@ def judge(it: Quantity) -> Judgement:
 
     They are measured in ULPs of the terms; where that is too strict for the rule, of the terms
     and of what rounding of the inputs alone does to an ill-conditioned result. Where autodiff in
-    the same dtype loses digits, the rule may lose as many, up to all of them.
+    the same dtype loses digits, the rule may lose as many, up to all of them. And a derivative
+    that vanishes, as in saturation, may be the difference of numbers as large as it was before.
     """
     scale = it.scale
     poor = _poor(it)
@@ -94,7 +97,7 @@ def judge(it: Quantity) -> Judgement:
         found = errors(it.ours, it.truth, scale)
     rivals = _worst([errors(rival, it.truth, scale) for rival in it.rivals.values()], found.shape)
     told = np.where(poor & ~(found > TOLERANCE), np.nan, found)
-    result = Judgement(told, rivals, None, False, int(np.sum(np.isnan(told))))
+    result = Judgement(told, rivals, None, "", int(np.sum(np.isnan(told))))
     if _largest(found) <= TOLERANCE:
         return result
     unit = _unit(it.truth, scale, it.ours.dtype)
@@ -105,14 +108,22 @@ def judge(it: Quantity) -> Judgement:
     with np.errstate(over="ignore"):
         one_rounding = it.rounding / ulp(scale, it.ours.dtype)
     nothing_left = np.maximum(all_digits, one_rounding)
-    # Eight times as far off as autodiff is no worse, unless nothing right is left. Without
-    # autodiff, what is left of terms that cancel is as large as they are rounded.
+    # What is random may be three times as large; eight times as far off as autodiff is no worse
+    # either, unless nothing right is left. Without autodiff, what is left of terms that cancel is
+    # as large as they are rounded.
     with np.errstate(over="ignore"):
-        excused = np.maximum(excuse, np.minimum(TOLERANCE * excuse, nothing_left))
+        excused = np.maximum(3 * excuse, np.minimum(TOLERANCE * excuse, nothing_left))
     excused = excused if it.rivals else one_rounding
     wrong = found > np.maximum(TOLERANCE, excused)
     if not wrong.any():
-        return result._replace(excused=True)
+        return result._replace(excused="JAX's autodiff" if it.rivals else "rounding")
+    if it.on_the_way is not None:
+        with np.errstate(over="ignore"):
+            larger_terms = TOLERANCE * ulp(it.on_the_way(), it.ours.dtype) / unit
+        excused = np.maximum(excused, larger_terms)
+        wrong = found > np.maximum(TOLERANCE, excused)
+        if not wrong.any():
+            return result._replace(excused="rounding")
     weight = np.where(wrong, found - np.minimum(excused, found), -1.0)
     weight = np.where(np.isnan(weight), np.inf, weight)
     place = np.unravel_index(int(np.argmax(weight)), found.shape)

@@ -354,8 +354,12 @@ def explain(failed: Sequence[Failed]) -> str:
     that one are named. The truth is asked about a dozen times per input, and twice per entry of
     an output that has the shape of an argument.
     """
-    every = [found for one in failed if (found := _stories(one))]
-    stories = [story for story in every[0] if all(story in more for more in every)] if every else []
+    stories: list[str] | None = None
+    for one in failed:
+        found = _stories(one)
+        stories = found if stories is None else [story for story in stories if story in found]
+        if not stories:
+            return ""
     return f"this is what you get if {', or if '.join(stories[:2])}" if stories else ""
 
 

@@ -48,6 +48,7 @@ def cotangents(
     """The cotangent of each leaf that has one."""
     flushed = any(_has_subnormal(x) for x in example.arrays)
     conditioned = cache(lambda: conditioning.of_cotangents(told, example))
+    on_the_way = cache(lambda: conditioning.on_the_way(told, example))
     for i, (name, dx) in enumerate(zip(example.paths, first.cotangents, strict=True)):
         exact, scale = truth.cotangents[i], truth.cotangent_scales[i]
         if dx is not None and exact is not None and scale is not None:
@@ -61,7 +62,8 @@ def cotangents(
                     {who: r for who, a in by_jax.items() if (r := a.cotangents[i]) is not None},
                     partial(_leaf_of, conditioned, i),
                     partial(_cotangent_errors, unlucky, i),
-                    _rounding(example) * (1.0 if by_jax else _largest_of(first.value)),
+                    partial(_leaf_of, on_the_way, i) if by_jax else None,
+                    rounding(example, None if by_jax else first),
                     told.kind == "exact",
                     flushed,
                 ),
@@ -82,17 +84,16 @@ def _cotangent_errors(unlucky: Callable[[], list[rivals.Errors]], i: int) -> lis
     return [off for errors in unlucky() if (off := errors.cotangents[i]) is not None]
 
 
-def _rounding(example: Example) -> float:
+def rounding(example: Example, answer: Answer | None = None) -> float:
+    """The rounding error of a number as large as dy, or as dy times the answer's value."""
     sizes = [
         floats.eps(dy.dtype) * float(np.max(np.abs(dy), initial=0.0))
         for dy in example.cotangents
         if is_differentiable(dy)
     ]
-    return 2 * max(sizes, default=0.0)
-
-
-def _largest_of(arrays: Sequence[Array]) -> float:
-    return max((float(np.max(np.abs(y), initial=0.0)) for y in arrays), default=0.0)
+    values = answer.value if answer else ()
+    largest = max((float(np.max(np.abs(y), initial=0.0)) for y in values), default=0.0)
+    return 2 * max(sizes, default=0.0) * (largest if answer else 1.0)
 
 
 def _has_subnormal(x: Array) -> bool:

@@ -12,8 +12,8 @@ _MOST_POINTS = 1500
 MOST_FAILING = 4
 """How many failures are kept to be explained."""
 
-# A cotangent with a larger part of undecided places does not pass.
-_UNDECIDED = 0.75
+# A quantity needs as many decided places to pass, or a quarter of its places if that is less.
+_DECIDED = 10
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Record:
     sources: dict[str, None] = field(default_factory=dict)
     refused: Exception | None = None
     in_time: bool = True
-    excused: bool = False
+    excused: dict[str, None] = field(default_factory=dict)
     failing: list[tuple[Example, Answer]] = field(default_factory=list)
     _seen: dict[str, tuple[Word, str, int]] = field(default_factory=dict)
     _decided: dict[str, list[int]] = field(default_factory=dict)
@@ -81,7 +81,7 @@ class Record:
         found = []
         for name, (word, reason, _) in self._seen.items():
             places, undecided = self._decided.get(name, (0, 0))
-            if word == "pass" and undecided > _UNDECIDED * places:
+            if word == "pass" and places - undecided < min(_DECIDED, places / 4):
                 word, reason = (
                     "undecided",
                     (f"at {undecided} of {places} places the truth is too uncertain to judge"),
@@ -96,11 +96,7 @@ class Record:
         """What a person should know of how it was judged."""
         found = []
         if self.excused:
-            than = (
-                "rounding"
-                if any("numeric" in source for source in self.sources)
-                else "JAX's autodiff"
-            )
+            than = " or ".join(self.excused)
             found.append(f"{self.dtype}: not within 8 ULP, but no worse than {than}")
         if not self.in_time:
             found.append(f"{self.dtype}: the time was up before all inputs were drawn")

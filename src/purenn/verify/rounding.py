@@ -35,7 +35,7 @@ def run(trace: Any, inputs: Sequence[Any], directions: Any) -> list[Any]:
     steps = count()
 
     def rounded(y: Any, operands: Sequence[Any]) -> Any:
-        """``y``, moved unless it is exact for being 0 or an operand."""
+        """``y``, moved unless it is exact: 0, an operand, or the limit of a function."""
         if not jnp.issubdtype(y.dtype, jnp.floating):
             return y
         ways = jnp.resize(jnp.roll(directions, 97 * next(steps)), y.shape).astype(y.dtype)
@@ -65,6 +65,15 @@ def _run(trace: Any, inputs: Sequence[Any], rounded: Callable[..., Any]) -> list
             found = equation.primitive.bind(*operands, **equation.params)
             results = found if equation.primitive.multiple_results else [found]
             if equation.primitive.name in _ROUNDED:
-                results = [rounded(y, operands) for y in results]
+                results = [rounded(y, [*operands, *_far(equation, operands)]) for y in results]
         known.update(zip(equation.outvars, results, strict=True))
     return [read(atom) for atom in jaxpr.outvars]
+
+
+def _far(equation: Any, operands: Sequence[Any]) -> list[Any]:
+    """What a function of one number is halfway to here; if the same, then it has arrived."""
+    if len(operands) != 1 or equation.primitive.name not in SMOOTH:
+        return []
+    if not jnp.issubdtype(operands[0].dtype, jnp.floating):
+        return []
+    return [equation.primitive.bind(operands[0] / 2, **equation.params)]

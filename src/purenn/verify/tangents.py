@@ -58,7 +58,7 @@ def look(
         quantity = Quantity(
             "dy of the jvp" if len(found) == 1 else f"dy[{k}] of the jvp",
             dy,
-            exact[k],
+            np.asarray(exact[k], object),
             scale,
             {} if told.kind == "numeric" else {"jax.jvp": rivals.jvp(told, example, tangents)[k]},
             partial(conditioning.of_tangent, told, example, v, k),

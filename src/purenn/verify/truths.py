@@ -77,10 +77,16 @@ def directional(oracle: Oracle, example: Example, v: Sequence[Array | None]) -> 
     if oracle.kind != "exact":
         jacobians = derivatives(oracle, example)[1]
         with flint.ctx.workprec(_BITS):
-            return [
+            found = [
                 _pushed(v, [row[k] for row in jacobians], dy.shape)
                 for k, dy in enumerate(example.cotangents)
             ]
+        if oracle.kind != "numeric" or not any(np.any(_blurred(ball)) for ball in found):
+            return found
+        return [
+            np.asarray(_sharper(one, other), object)
+            for one, other in zip(found, _along(oracle, example, v), strict=True)
+        ]
     trace = trace_of(oracle.function, example.structure, example.dtype)
     tangents = [None if t is None else np.asarray(t, np.float64)[None] for t in v]
     with quietly(True):
@@ -89,6 +95,24 @@ def directional(oracle: Oracle, example: Example, v: Sequence[Array | None]) -> 
         balls.zeros(dual.value.shape) if dual.tangents is None else dual.tangents[0]
         for dual in results
     ]
+
+
+def _along(oracle: Oracle, example: Example, v: Sequence[Array | None]) -> list[Balls]:
+    """J·v as the derivative of t ↦ f(x + t·v), which a kink off that line does not touch."""
+    function = example.structure.flat(oracle.function)
+
+    def moved(ts: Sequence[Any]) -> list[Any]:
+        pairs = zip(example.arrays, v, strict=True)
+        return function(*[x if t is None else x.astype(np.float64) + ts[0] * t for x, t in pairs])
+
+    with quietly(True):
+        found = numeric.jacobians(moved, [np.zeros(())])
+    pairs = zip(found.estimates[0], found.errors[0], strict=True)
+    return [_around(middle, error) for middle, error in pairs]
+
+
+_blurred = balls.lift(lambda ball: ball.rel_accuracy_bits() < 16 and ball.rad() > 0)
+_sharper = balls.lift(lambda a, b: b if b.is_finite() and not a.rad() <= b.rad() else a, 2)
 
 
 def pushed_scale(truth: Truth, leaf: int, v: Sequence[Array | None], shape: Shape) -> Array:
