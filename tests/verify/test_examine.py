@@ -123,6 +123,15 @@ def test_a_known_mistake_is_named() -> None:
     assert "this is what you get if the mean's 1/N is forgotten" in reason
 
 
+def test_a_mistake_that_fits_some_inputs_alone_is_not_named() -> None:
+    def hinge_vjp(x: wrong_rules.X) -> object:
+        return np.maximum(1 - x, 0), lambda dy: (np.where(x > 1, -dy, 0),)
+
+    verdict = examine(Rule("hinge", None, hinge_vjp, lambda x: jnp.maximum(1 - x, 0)))
+    assert verdict.verdict == "fail"
+    assert "this is what you get" not in verdict.reason
+
+
 def test_each_property_has_its_line() -> None:
     verdict = examine(as_rule("right_huber"), *verify.DTYPES)
     assert {check.check for check in verdict.checks} == {

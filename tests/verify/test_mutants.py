@@ -8,7 +8,7 @@ import pytest
 
 from purenn.typing import Array
 from purenn.verify import mutants
-from purenn.verify.mutants import BREACHES, MISTAKES, MUTANTS, Failed, Mutant, Vjp
+from purenn.verify.mutants import BREACHES, MISTAKES, MUTANTS, Answered, Mutant, Vjp
 
 Leaves = list[Array]
 Answer = tuple[Leaves, Callable[[Leaves], list[Array | None]]]
@@ -20,7 +20,7 @@ NAMED = {mutant.name: mutant for mutant in MUTANTS}
 
 
 def explain(xs: Leaves, dys: Leaves, dxs: list[Any], truth: Vjp) -> str:
-    return mutants.explain([Failed(xs, dys, dxs, truth)])
+    return mutants.explain([Answered(xs, dys, dxs, truth)])
 
 
 def sech2(x: Array) -> Array:
@@ -404,9 +404,9 @@ def test_numbers_and_empty_arrays(vjp: Vjp, shapes: Any, dtype: Any, mutant: Mut
 
 
 def test_only_what_explains_every_failure_is_named() -> None:
-    def without_1_over_n(x: Array) -> Failed:
+    def without_1_over_n(x: Array) -> Answered:
         dy = np.linspace(-0.7, 1.3, x.size).reshape(x.shape)
-        return Failed([x], [dy], [x.shape[-1] * dy * sech2(x)], tanh)
+        return Answered([x], [dy], [x.shape[-1] * dy * sech2(x)], tanh)
 
     square, wide = without_1_over_n(np.ones((3, 3))), without_1_over_n(np.ones((2, 3)))
     first, last = (

@@ -16,13 +16,13 @@ def explain(told: Oracle, record: Record) -> str:
     try:
         return mutants.explain(
             [
-                mutants.Failed(
+                mutants.Answered(
                     one.arrays,
                     list(one.cotangents),
                     list(answer.cotangents),
                     partial(_true_vjp, told, one),
                 )
-                for one, answer in record.failing
+                for one, answer in (*record.failing, *record.telling)
             ]
         )
     except (UnknownPrimitiveError, ArithmeticError):

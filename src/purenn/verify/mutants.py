@@ -337,7 +337,7 @@ BREACHES: tuple[Mutant, ...] = (
 MUTANTS: tuple[Mutant, ...] = (*MISTAKES, *BREACHES)
 
 
-class Failed(NamedTuple):
+class Answered(NamedTuple):
     """What a rule returned at an input, and the right rule, with results in float64."""
 
     xs: Leaves
@@ -346,33 +346,37 @@ class Failed(NamedTuple):
     truth: Vjp
 
 
-def explain(failed: Sequence[Failed]) -> str:
+def explain(answers: Sequence[Answered]) -> str:
     """Which mistake makes the true cotangents into those returned, at each of some inputs.
 
     "this is what you get if …", or "" if none does. The plainest mistake that fits is named, and
-    the next one that does. If none fits all cotangents and one alone is wrong, those that fit
-    that one are named. The truth is asked about a dozen times per input, and twice per entry of
-    an output that has the shape of an argument.
+    the next one that does. If none fits all cotangents, those that fit the one that is wrong are
+    named. Inputs where the rule is right count too: a mistake has to leave them as they are. The
+    truth is asked about a dozen times per input, and twice per entry of an output that has the
+    shape of an argument.
     """
-    stories: list[str] | None = None
-    for one in failed:
-        found = _stories(one)
-        stories = found if stories is None else [story for story in stories if story in found]
-        if not stories:
-            return ""
+    told = [_stories(one) for one in answers]
+    if not any(is_wrong for is_wrong, _ in told):
+        return ""
+    (_, first), *others = told
+    common = [fit for fit in first if all(fit in more for _, more in others)]
+    whole = [story for story, place in common if place is None]
+    stories = whole or [f"{story}, in cotangent {place} alone" for story, place in common]
     return f"this is what you get if {', or if '.join(stories[:2])}" if stories else ""
 
 
-def _stories(failed: Failed) -> list[str]:
-    """The mistakes that give what was returned, the plainest first."""
+def _stories(answer: Answered) -> tuple[bool, list[tuple[str, int | None]]]:
+    """Whether the answer is wrong; what gives it, in all cotangents (None) or in one of them."""
     try:
         with np.errstate(all="ignore"):
-            return _fitting(*failed)
+            return _fitting(*answer)
     except Exception:  # what explains a failure must not hide it by another
-        return []
+        return False, []
 
 
-def _fitting(xs: Leaves, dys: Leaves, dxs: list[Any], truth: Vjp) -> list[str]:
+def _fitting(
+    xs: Leaves, dys: Leaves, dxs: list[Any], truth: Vjp
+) -> tuple[bool, list[tuple[str, int | None]]]:
     ys, pullback = truth(xs)
     right = pullback(dys)
 
@@ -380,18 +384,14 @@ def _fitting(xs: Leaves, dys: Leaves, dxs: list[Any], truth: Vjp) -> list[str]:
         return (ys, lambda by: right if by is dys else pullback(by)) if at is xs else truth(at)
 
     wrong = _unlike(dxs, right)
-    if not wrong:
-        return []
-    fitting: list[str] = []
-    fitting_one: list[str] = []
+    found: list[tuple[str, int | None]] = []
     for mutant in MISTAKES:
         with suppress(Exception):  # this mistake cannot be made here
             unlike = _unlike(dxs, mutant.mutate(remembered)(xs)[1](dys))
-            if not unlike:
-                fitting.append(mutant.story)
-            elif len(wrong) == 1 and not wrong & unlike:
-                fitting_one.append(f"{mutant.story}, in cotangent {min(wrong)} alone")
-    return fitting or fitting_one
+            found += [(mutant.story, None)] * (not unlike)
+            alike = set(range(len(dxs))) - unlike
+            found += [(mutant.story, i) for i in sorted(alike) if wrong <= {i}]
+    return bool(wrong), found
 
 
 def _unlike(dxs: Sequence[Any], theirs: Cotangents) -> set[int]:

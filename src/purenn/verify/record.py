@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from purenn.typing import Array
 from purenn.verify.calls import Answer
 from purenn.verify.examples import Example
@@ -11,6 +13,8 @@ from purenn.verify.verdict import Check, Word
 _MOST_POINTS = 1500
 MOST_FAILING = 4
 """How many failures are kept to be explained."""
+
+_MOST_TELLING = 2
 
 # A quantity needs as many decided places to pass, or a quarter of its places if that is less.
 _DECIDED = 10
@@ -28,6 +32,8 @@ class Record:
     in_time: bool = True
     excused: dict[str, None] = field(default_factory=dict)
     failing: list[tuple[Example, Answer]] = field(default_factory=list)
+    telling: list[tuple[Example, Answer]] = field(default_factory=list)
+    """The answers to the inputs that have the most different numbers, right or wrong."""
     _seen: dict[str, tuple[Word, str, int]] = field(default_factory=dict)
     _decided: dict[str, list[int]] = field(default_factory=dict)
     _kinks: dict[str, int] = field(default_factory=dict)
@@ -38,6 +44,12 @@ class Record:
         before, told, count = self._seen.get(check, ("pass", "", 0))
         worse = word != "pass" and before == "pass"
         self._seen[check] = (word, reason, count + 1) if worse else (before, told, count + 1)
+
+    def answered(self, example: Example, answer: Answer) -> None:
+        """Keep an answer if a mistake is easily told by it."""
+        self.telling.append((example, answer))
+        self.telling.sort(key=lambda told: -_different(told[0]))
+        del self.telling[_MOST_TELLING:]
 
     def decided(self, name: str, places: int, undecided: int) -> None:
         """Count the places of a quantity that the truth was certain enough to judge."""
@@ -105,3 +117,7 @@ class Record:
         if undecided:
             found.append(f"{self.dtype}: {places - undecided} of {places} places decided")
         return found
+
+
+def _different(example: Example) -> int:
+    return sum(len(np.unique(np.abs(x))) for x in (*example.arrays, *example.cotangents))

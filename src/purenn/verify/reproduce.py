@@ -38,7 +38,16 @@ def code(
     if read_only and not takes_jax:
         every = ", ".join([*names, "dy"])
         body += [f"for leaf in jax.tree.leaves(({every})):", "    leaf.setflags(write=False)"]
-    body += _call(rule, example) + list(shows)
+    calls = _call(rule, example)
+    if read_only:
+        told = 'raise AssertionError(f"an argument or dy is written to: {error}")'
+        calls = [
+            "try:",
+            *(f"    {line}" for line in calls),
+            "except ValueError as error:",
+            f"    {told}",
+        ]
+    body += calls + list(shows)
     text = "\n".join(body)
     wide = example.dtype == "float64" and (takes_jax or rule.convention.startswith("custom"))
     head = ["import jax"] if wide or "jax." in text else []

@@ -6,6 +6,7 @@ A rule may hang, exit or crash; its process ends, its verdict is an error, the o
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import time
 import warnings
@@ -219,7 +220,7 @@ def _examined(job: Job, rule: Any, devices: Sequence[Any]) -> Any:
 
         return power(rule, dtypes=job.dtypes or None, seed=job.seed)
     try:
-        return verify.examine(
+        verdict = verify.examine(
             rule,
             dtypes=job.dtypes or None,
             devices=devices,
@@ -230,6 +231,19 @@ def _examined(job: Job, rule: Any, devices: Sequence[Any]) -> Any:
         )
     except Exception as error:  # ours, not the rule's; still only this rule's verdict
         return Verdict(str(rule), "error", f"the examiner failed: {type(error).__name__}: {error}")
+    if verdict.verdict == "fail" and _is_right_alone(verdict.counterexample, 0.2 * job.time_limit):
+        told = "a first call on this input is right: it matters what was called before (a cache?)"
+        return verdict._replace(reason=f"{verdict.reason}\n{told}")
+    return verdict
+
+
+def _is_right_alone(counterexample: str, limit: float) -> bool:
+    """Whether the counterexample passes in a process of its own."""
+    try:
+        command = [sys.executable, "-c", counterexample]
+        return subprocess.run(command, capture_output=True, timeout=limit).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
 
 
 def _environment(job: Job, devices: Sequence[Any]) -> dict[str, Any]:
