@@ -16,7 +16,8 @@ from purenn.verify.annotations import UnspecifiedError, signature
 def arguments(draw_: st.DrawFn, /, function: Any, dtype: str, **strategies: Any) -> tuple[Any, ...]:
     """What the examiner draws for a function."""
     its = signature([function], strategies)
-    return draw.arguments(its, np.dtype(dtype), draw_(draw.source(its)), draw_)
+    pool = draw.sizes(its)
+    return draw.arguments(its, pool, np.dtype(dtype), draw_(draw.source(its, pool)), draw_)
 
 
 def everything(

@@ -132,6 +132,14 @@ def test_a_mistake_that_fits_some_inputs_alone_is_not_named() -> None:
     assert "this is what you get" not in verdict.reason
 
 
+def test_a_counterexample_brings_its_named_tuple_along() -> None:
+    rule = Rule("norm", None, wrong_rules.wrong_pair, wrong_rules.pair)
+    verdict = examine(rule)
+    assert "import wrong_pair, Pair" in verdict.counterexample
+    with pytest.raises(AssertionError):
+        exec(verdict.counterexample, {})
+
+
 def test_each_property_has_its_line() -> None:
     verdict = examine(as_rule("right_huber"), *verify.DTYPES)
     assert {check.check for check in verdict.checks} == {

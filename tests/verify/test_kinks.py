@@ -107,7 +107,7 @@ AT_ZERO: dict[str, tuple[Function, float, float, float]] = {
     "sinc": (jnp.sinc, 1, 0, 0),
     "softplus": (jax.nn.softplus, np.log(2), 0.5, 0.5),
     "step": (lambda x: jnp.where(x > 0, 1.0, 0.0), 0, 0, 0),
-    "stopped": (lambda x: lax.stop_gradient(jnp.abs(x)) + x * lax.stop_gradient(x > 0), 0, 0, 0),
+    "stopped": (lambda x: x * lax.stop_gradient(1.0 * (x > 0) + jnp.abs(x)), 0, 0, 0),
     "straight through": (lambda x: x + lax.stop_gradient(jnp.round(x) - x), 0, 1, 1),
     "truncation": (lambda x: x * (x + 1).astype(np.int32), 0, 0, 1),
     "x |x|": (lambda x: x * jnp.abs(x), 0, 0, 0),

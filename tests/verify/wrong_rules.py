@@ -3,7 +3,7 @@
 The names say the mistake; ``reference_of`` tells what each is meant to be the derivative of.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -162,6 +162,19 @@ def wrong_huber_outside(x: X) -> Any:
     return like(y, x), lambda dy: (like(dy * np.where(np.abs(x) <= 1, x, 1), x),)
 
 
+class Pair(NamedTuple):
+    a: X
+    b: X
+
+
+def pair(p: Pair) -> Any:
+    return p.a * p.b
+
+
+def wrong_pair(p: Pair) -> Any:
+    return p.a * p.b, lambda dy: (Pair(dy * p.b, dy * p.b),)
+
+
 def right_textbook_tanh(x: X) -> Any:
     y = like(np.tanh(x), x)
     return y, lambda dy: (like(dy * (1 - y * y), x),)
@@ -202,7 +215,12 @@ def double(x: M) -> Any:
 def reference_of(name: str) -> Any:
     if "order" in name:
         return double
-    for part, function in (("softmax", softmax), ("mean", mean_square), ("dense", dense)):
+    for part, function in (
+        ("pair", pair),
+        ("softmax", softmax),
+        ("mean", mean_square),
+        ("dense", dense),
+    ):
         if part in name:
             return function
     return huber if "huber" in name else tanh

@@ -1,7 +1,6 @@
 """What rounding of the inputs alone does to a result: it is no fault of the rule."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 
 import flint
 import jax
@@ -14,7 +13,7 @@ from purenn.verify.balls import Balls
 from purenn.verify.calls import quietly
 from purenn.verify.examples import Example, is_differentiable
 from purenn.verify.oracles import Oracle, trace_of
-from purenn.verify.truths import Leaves, derivatives, is_nothing, pulled_back, truth
+from purenn.verify.truths import Leaves, derivatives, is_nothing, pulled_back
 
 # More inputs than this are moved together, eight times at random, which finds about as much.
 _SINGLY = 32
@@ -38,7 +37,7 @@ def of_cotangents(oracle: Oracle, example: Example) -> Leaves:
             x if move is None else np.asarray(x + step * move)
             for x, move in zip(wide.arrays, moves, strict=True)
         ]
-        there = pull(oracle, wide._replace(primals=wide.structure.primals(moved)))
+        there = pull(oracle, wide.moved(moved))
         for sizes, a, b in zip(total, here, there, strict=True):
             if sizes is not None and a is not None and b is not None:
                 with np.errstate(invalid="ignore"):
@@ -58,21 +57,19 @@ def _estimated(oracle: Oracle, example: Example) -> Leaves:
 
 
 def on_the_way(oracle: Oracle, example: Example) -> Leaves:
-    """Per argument |J|ᵀ|dy| at its largest halfway to the origin, and there.
+    """Per argument |Jᵀdy| at its largest halfway to the origin, and there.
 
     A formula for a derivative that vanishes is left with the rounding of what it was before: 1 − y²
     with that of 1, for tanh.
     """
-    largest = [None if is_nothing(x) else np.zeros(x.shape) for x in example.arrays]
+    wide = _in_float64(example)
+    largest = [np.zeros(x.shape) if is_differentiable(x) else None for x in wide.arrays]
     for part in (0.5, 0.0):
-        arrays = [
-            np.asarray(part * x, x.dtype) if is_differentiable(x) else x for x in example.arrays
-        ]
-        there = example._replace(primals=example.structure.primals(arrays))
-        with suppress(ArithmeticError):  # there may be no derivative at the origin
-            for total, scale in zip(largest, truth(oracle, there).cotangent_scales, strict=True):
-                if total is not None and scale is not None:
-                    np.fmax(total, np.where(np.isfinite(scale), scale, 0.0), out=total)
+        arrays = [part * x if is_differentiable(x) else x for x in wide.arrays]
+        found = _by_autodiff(oracle, wide.moved([np.asarray(x) for x in arrays]))
+        for total, dx in zip(largest, found, strict=True):
+            if total is not None and dx is not None:
+                np.fmax(total, np.where(np.isfinite(dx), np.abs(dx), 0.0), out=total)
     return largest
 
 
@@ -80,7 +77,7 @@ def _in_float64(example: Example) -> Example:
     arrays = [np.asarray(x, np.float64) if is_differentiable(x) else x for x in example.arrays]
     dys = [np.asarray(dy, np.float64) if is_differentiable(dy) else dy for dy in example.cotangents]
     wide = example._replace(dtype="float64", cotangents=tuple(dys))
-    return wide._replace(primals=wide.structure.primals(arrays))
+    return wide.moved(arrays)
 
 
 def of_tangent(oracle: Oracle, example: Example, v: Sequence[Array | None], leaf: int) -> Array:

@@ -86,20 +86,17 @@ def _size(dim: str, known: dict[str, Any]) -> Shape:
     return (int(eval(name, {"__builtins__": {}}, known)),)
 
 
-def source(signature: Signature) -> st.SearchStrategy[list[Bytes]]:
+def source(signature: Signature, pool: Sequence[dict[str, Any]]) -> st.SearchStrategy[list[Bytes]]:
     """Bytes that are enough for any example: for what is no leaf, per leaf, and for cotangents."""
     found = list(leaves(signature.positional.values()))
-    most = (
-        max(int(np.prod(shape(leaf, known))) for leaf in found for known in sizes(signature))
-        if found
-        else 0
-    )
+    most = max((int(np.prod(shape(leaf, known))) for leaf in found for known in pool), default=0)
     length = (2 * max(most, _FEW) + 2) * (len(found) + 2)
     return st.binary(min_size=length, max_size=length).map(lambda b: Bytes(b).parts(len(found) + 2))
 
 
 def arguments(
     signature: Signature,
+    pool: Sequence[dict[str, Any]],
     dtype: np.dtype[Any],
     sources: Sequence[Bytes],
     draw: Callable[[st.SearchStrategy[Any]], Any],
@@ -111,13 +108,13 @@ def arguments(
 
     Args:
         signature: what to draw.
+        pool: its shapes, from :func:`sizes`.
         dtype: a floating one.
         sources: one for the shapes and one per leaf.
         draw: draws from a strategy, where an argument has one.
         constants: numbers to try besides.
         finite: or with infinities and NaN.
     """
-    pool = sizes(signature)
     sizes_from, *rest = sources
     each = iter(rest)
     # Of the empty ones there is little to learn.

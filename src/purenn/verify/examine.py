@@ -66,6 +66,16 @@ class Trial:
     """Why the rule failed on an example, ``None`` where it did not."""
 
     @cached_property
+    def pool(self) -> list[dict[str, Any]]:
+        """The shapes to draw from."""
+        return draw.sizes(self.signature)
+
+    @cached_property
+    def source(self) -> st.SearchStrategy[Any]:
+        """Where the numbers come from."""
+        return draw.source(self.signature, self.pool)
+
+    @cached_property
     def constants(self) -> tuple[float, ...]:
         """The numbers that stand in the rule and in its reference."""
         return values.constants((self.rule.derivative, self.rule.f, self.rule.reference))
@@ -93,10 +103,11 @@ class Trial:
 
     def draw(self, data: st.DataObject, finite: bool = True) -> tuple[Example, calls.Outputs]:
         """An example, with cotangents that fit the value that the reference gives it."""
-        source, *sources = data.draw(draw.source(self.signature))
+        source, *sources = data.draw(self.source)
         layout = source.one_of(list(draw.LAYOUTS))
         primals = draw.arguments(
             self.signature,
+            self.pool,
             np.dtype(self.dtype),
             [source, *sources],
             data.draw,

@@ -50,6 +50,16 @@ class Example(NamedTuple):
         )
         return Structure(treedef, holes, tuple((name, Fixed(v)) for name, v in self.static))
 
+    def moved(self, arrays: Sequence[Array]) -> "Example":
+        """The same with other numbers in its arrays."""
+        given = iter(arrays)
+        flat, treedef = jax.tree.flatten(self.primals)
+        leaves = [next(given) if is_traced(leaf) else leaf for leaf in flat]
+        leaves = [
+            x.item() if isinstance(old, float) else x for x, old in zip(leaves, flat, strict=True)
+        ]
+        return self._replace(primals=jax.tree.unflatten(treedef, leaves))
+
     @property
     def bits(self) -> Any:
         """What two examples share if no call can tell them apart."""

@@ -11,7 +11,7 @@ from purenn.verify.examples import Example
 from purenn.verify.verdict import Check, Word
 
 _MOST_POINTS = 1500
-MOST_FAILING = 4
+MOST_FAILING = 2
 """How many failures are kept to be explained."""
 
 _MOST_TELLING = 2

@@ -56,7 +56,9 @@ def code(
     head += ["import numpy as np"]
     head += ["from numpy import inf, nan"] if re.search(r"\b(inf|nan)\b", text) else []
     head += ['jax.config.update("jax_enable_x64", True)'] if wide else []
-    return "\n".join([*head, *_imports(rule, text), "", *body]) + "\n"
+    return (
+        "\n".join([*head, *_imports(rule, text, _named_tuples(example.primals)), "", *body]) + "\n"
+    )
 
 
 def _takes_jax(tree: Any) -> bool:
@@ -155,7 +157,17 @@ def _function_name(function: Any) -> str:
     return str(getattr(function, "__name__", "rule"))
 
 
-def _imports(rule: Rule, text: str) -> list[str]:
+def _named_tuples(tree: Any) -> set[type]:
+    """The types of the named tuples in a tree."""
+    if isinstance(tree, dict):
+        return _named_tuples(tuple(tree.values()))
+    if not isinstance(tree, (tuple, list)):
+        return set()
+    own = {type(tree)} if hasattr(tree, "_fields") else set()
+    return own.union(*map(_named_tuples, tree))
+
+
+def _imports(rule: Rule, text: str, types: set[type]) -> list[str]:
     every = [rule.derivative, rule.bwd, rule.jvp, rule.f]
     used = [f for f in every if f is not None and f"{_function_name(f)}(" in text]
     used = used or [rule.derivative]
@@ -165,8 +177,11 @@ def _imports(rule: Rule, text: str) -> list[str]:
     if file and not _is_installed(module, Path(file)):
         folder = Path(file).resolve().parents[module.count(".")]
         lines = ["import sys", f"sys.path.insert(0, {str(folder)!r})"]
-    names = ", ".join(dict.fromkeys(_function_name(function) for function in used))
-    return [*lines, f"from {module} import {names}"]
+    names = dict.fromkeys(_function_name(function) for function in used)
+    wanted = {module: names}
+    for its in sorted(types, key=lambda its: its.__name__):
+        wanted.setdefault(its.__module__, {})[its.__name__] = None
+    return [*lines, *(f"from {source} import {', '.join(its)}" for source, its in wanted.items())]
 
 
 def _is_installed(module: str, file: Path) -> bool:
