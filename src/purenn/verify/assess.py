@@ -158,8 +158,6 @@ def _assess(
     if rule.jvp is not None or rule.convention == "jvp":
         look = partial(tangents.look, rule, example, outputs, signature, told, truth, record)
         _collect(failures, look)
-    if first is not None and example.layout == "C":
-        record.answered(example, first)
     if failures:
         if first is not None and len(record.failing) < MOST_FAILING:
             record.failing.append((example, first))

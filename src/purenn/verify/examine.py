@@ -3,6 +3,7 @@
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -195,6 +196,8 @@ def examine(
         refused = refused or found
         if found is None:
             _not_finite(trial, seed)
+        elif isinstance(found, Refused):
+            _more_answers(trial, seed)
     return _verdict(rule, signature, trials, refused)
 
 
@@ -308,6 +311,19 @@ def search(
         look(data)
 
     run()
+
+
+def _more_answers(trial: Trial, seed: int) -> None:
+    """Ask at inputs that are not shrunk: a known mistake has to explain those too."""
+
+    def look(data: st.DataObject) -> None:
+        example, outputs = trial.draw(data)
+        answer = calls.call(trial.rule, example._replace(layout="C"), outputs, trial.signature)
+        trial.record.answered(example, answer)
+
+    if trial.rule.convention != "jvp":
+        with suppress(Exception):  # what it has to say is said by the failure
+            search(look, 12, seed + 1, shrink=False)
 
 
 def _not_finite(trial: Trial, seed: int) -> None:

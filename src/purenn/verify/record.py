@@ -14,7 +14,7 @@ _MOST_POINTS = 1500
 MOST_FAILING = 2
 """How many failures are kept to be explained."""
 
-_MOST_TELLING = 2
+_MOST_TELLING = 4
 
 # A quantity needs as many decided places to pass, or a quarter of its places if that is less.
 _DECIDED = 10
@@ -33,7 +33,7 @@ class Record:
     excused: dict[str, None] = field(default_factory=dict)
     failing: list[tuple[Example, Answer]] = field(default_factory=list)
     telling: list[tuple[Example, Answer]] = field(default_factory=list)
-    """The answers to the inputs that have the most different numbers, right or wrong."""
+    """Answers to inputs that have many different numbers, right or wrong."""
     _seen: dict[str, tuple[Word, str, int]] = field(default_factory=dict)
     _decided: dict[str, list[int]] = field(default_factory=dict)
     _kinks: dict[str, int] = field(default_factory=dict)
