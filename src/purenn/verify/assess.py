@@ -149,7 +149,7 @@ def _assess(
                 asked = [
                     None if dx is None else t for t, dx in zip(v, first.cotangents, strict=True)
                 ]
-                pushed = truths.directional(told, example, asked)
+                pushed = truths.directional(told, example, truth, asked)
                 rounding = 0.0 if by_jax else quantities.rounding(example, first)
                 adjoint = partial(
                     properties.adjoint, example, first, asked, pushed, truth, rounding
@@ -283,7 +283,7 @@ def judged(it: Quantity, record: Record, check: str, code: str, at: Array | None
     found = judge.judge(it)
     if check != "value":
         record.worst = float(np.fmax(record.worst, _worst(found.errors)))
-        if not it.flushed:
+        if it.rivals and not it.flushed:
             record.autodiff_worst = float(np.fmax(record.autodiff_worst, _worst(found.rivals)))
             if at is not None:
                 record.point(it.name, at, found.errors, found.rivals)
@@ -299,7 +299,8 @@ def judged(it: Quantity, record: Record, check: str, code: str, at: Array | None
     what = " (any value in it: a kink)" if kink else "" if it.exact else " (estimated)"
     name = reproduce.indexed(it.name, place)
     ball = it.truth[place]
-    off = f"{abs(float(it.ours[place])):.3g}" if ball == 0 else f"{found.errors[place]:.3g} ULP"
+    size = abs(float(it.ours[place]))
+    off = f"{size:.3g}" if ball == 0 and np.isfinite(size) else f"{found.errors[place]:.3g} ULP"
     error = f"off by {off}"
     unit = float(judge.ulp(np.asarray(it.scale)[place], it.ours.dtype))
     failure = Failure(

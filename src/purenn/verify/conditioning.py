@@ -13,31 +13,42 @@ from purenn.verify.balls import Balls
 from purenn.verify.calls import quietly
 from purenn.verify.examples import Example, is_differentiable
 from purenn.verify.oracles import Oracle, trace_of
-from purenn.verify.truths import Leaves, derivatives, is_nothing, pulled_back
+from purenn.verify.truths import (
+    Leaves,
+    derivatives,
+    is_nothing,
+    pulled_back,
+    pushed_scale,
+    truth,
+)
 
 # More inputs than this are moved together, eight times at random, which finds about as much.
 _SINGLY = 32
+# The parts of the way from the origin at which terms are looked for.
+_ON_THE_WAY = (0.5, 0.0)
 _STEP = arb(2) ** -64
 _BITS = 160
 
 
-def of_cotangents(oracle: Oracle, example: Example) -> Leaves:
+def of_cotangents(oracle: Oracle, example: Example, part: float = 1.0) -> Leaves:
     """Per argument Σ over all x of |∂(Jᵀdy)/∂x|·‖x‖∞: what relative errors of x do to it.
 
-    Only its size matters, so that quotients of differences in float64 will do.
+    The derivative is that at ``part`` of the way from the origin. Only its size matters, so that
+    quotients of differences in float64 will do.
     """
     wide = _in_float64(example)
     estimated = oracle.kind == "numeric"
     pull = _estimated if estimated else _by_autodiff
     step = 1e-3 if estimated else 1e-8
-    here = pull(oracle, wide)
+    start = _shortened(wide, part)
+    here = pull(oracle, start)
     total = [None if dx is None else np.zeros(dx.shape) for dx in here]
     for moves in _moves(wide.arrays, 0 if estimated else _SINGLY):
         moved = [
             x if move is None else np.asarray(x + step * move)
-            for x, move in zip(wide.arrays, moves, strict=True)
+            for x, move in zip(start.arrays, moves, strict=True)
         ]
-        there = pull(oracle, wide.moved(moved))
+        there = pull(oracle, start.moved(moved))
         for sizes, a, b in zip(total, here, there, strict=True):
             if sizes is not None and a is not None and b is not None:
                 with np.errstate(invalid="ignore"):
@@ -57,20 +68,26 @@ def _estimated(oracle: Oracle, example: Example) -> Leaves:
 
 
 def on_the_way(oracle: Oracle, example: Example) -> Leaves:
-    """Per argument |Jᵀdy| at its largest halfway to the origin, and there.
+    """Per argument |Jᵀdy| and what errors of x do to it, at the largest on the way from the origin.
 
     A formula for a derivative that vanishes is left with the rounding of what it was before: 1 − y²
     with that of 1, for tanh.
     """
     wide = _in_float64(example)
     largest = [np.zeros(x.shape) if is_differentiable(x) else None for x in wide.arrays]
-    for part in (0.5, 0.0):
-        arrays = [part * x if is_differentiable(x) else x for x in wide.arrays]
-        found = _by_autodiff(oracle, wide.moved([np.asarray(x) for x in arrays]))
-        for total, dx in zip(largest, found, strict=True):
-            if total is not None and dx is not None:
-                np.fmax(total, np.where(np.isfinite(dx), np.abs(dx), 0.0), out=total)
+    for part in _ON_THE_WAY:
+        found = _by_autodiff(oracle, _shortened(wide, part))
+        moving = of_cotangents(oracle, example, part)
+        for total, dx, change in zip(largest, found, moving, strict=True):
+            if total is not None and dx is not None and change is not None:
+                terms = np.abs(dx) + change
+                np.fmax(total, np.where(np.isfinite(terms), terms, 0.0), out=total)
     return largest
+
+
+def _shortened(example: Example, part: float) -> Example:
+    arrays = [np.asarray(part * x, x.dtype) if is_differentiable(x) else x for x in example.arrays]
+    return example.moved(arrays)
 
 
 def _in_float64(example: Example) -> Example:
@@ -110,11 +127,17 @@ def of_tangent(oracle: Oracle, example: Example, v: Sequence[Array | None], leaf
 def of_value(oracle: Oracle, example: Example, leaf: int) -> Array:
     """The largest |f| where all inputs are moved by 1 or by as much as they are.
 
-    A formula whose terms cancel here is left with their rounding; this is how large they are.
+    A formula whose terms cancel here is left with their rounding; this is how large they are. So
+    is |J|·|x| with the J of halfway to the origin, and of there: of x·(1 + tanh x), x remains.
     """
-    found = np.zeros(example.cotangents[leaf].shape)
+    shape = example.cotangents[leaf].shape
+    found = np.zeros(shape)
     if oracle.kind != "exact":
         return found
+
+    def count(sizes: Array) -> None:
+        np.fmax(found, np.where(np.isfinite(sizes), np.abs(sizes), 0.0), out=found)
+
     trace = trace_of(oracle.function, example.structure, example.dtype)
     for side in (-1.0, 1.0):
         moved = [
@@ -123,8 +146,10 @@ def of_value(oracle: Oracle, example: Example, leaf: int) -> Array:
         ]
         with quietly(True):
             dual = exact.evaluate(trace, moved, [None] * len(moved), 20)[leaf]
-        size = np.abs(balls.nearest(dual.value))
-        found = np.fmax(found, np.where(np.isfinite(size), size, 0.0))
+        count(balls.nearest(dual.value))
+    moving = [x if is_differentiable(x) else None for x in example.arrays]
+    for part in _ON_THE_WAY:
+        count(pushed_scale(truth(oracle, _shortened(example, part)), leaf, moving, shape))
     return found
 
 

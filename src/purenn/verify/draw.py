@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from purenn.typing import Array, Index, Shape, Simplex
 from purenn.verify import floats, values
 from purenn.verify.annotations import FLOATS, Given, Leaf, Node, Signature, leaves
+from purenn.verify.examples import Example, Fixed
 from purenn.verify.values import Bytes
 
 # Few shapes, so that few functions are compiled; with empty and single ones, and with all sizes
@@ -155,6 +156,37 @@ def _broadcastable(leaf: Leaf, known: dict[str, Any]) -> Shape:
 def known_sizes(known: dict[str, Any]) -> list[int]:
     """All sizes of an entry of the pool, those of shapes too."""
     return [n for size in known.values() for n in (size if isinstance(size, tuple) else (size,))]
+
+
+def elsewhere(signature: Signature, example: Example) -> list[Example]:
+    """The same with other numbers, twice, as far as the annotations tell what is admitted."""
+    found = []
+    for move in (lambda x: -1 - x, lambda x: x / 2 + 0.25):
+        primals = [
+            _moved(list(leaves([its])), primal, move)
+            for its, primal in zip(signature.positional.values(), example.primals, strict=True)
+        ]
+        found.append(example._replace(primals=tuple(primals)))
+    return found
+
+
+def _moved(its: Sequence[Leaf], primal: Any, move: Callable[[Any], Any]) -> Any:
+    flat, treedef = jax.tree.flatten(primal)
+    if len(flat) != len(its):  # somebody's strategy drew it
+        return primal
+    return jax.tree.unflatten(
+        treedef, [_moved_leaf(leaf, x, move) for leaf, x in zip(its, flat, strict=True)]
+    )
+
+
+def _moved_leaf(leaf: Leaf, x: Any, move: Callable[[Any], Any]) -> Any:
+    if not leaf.floating or isinstance(x, Fixed):
+        return x
+    if any(isinstance(marker, Simplex) for marker in leaf.markers):
+        return np.flip(x, -1)
+    low, high = bounds(leaf, np.dtype(getattr(x, "dtype", "float64")))
+    moved = np.clip(move(x), low, high)
+    return float(moved) if isinstance(x, float) else np.asarray(moved, x.dtype)
 
 
 def _every_other(x: Array) -> Array:

@@ -332,7 +332,7 @@ def _common_factor(points: Sequence[_Point], batch: Any) -> str:
         names |= {float(n): axis, 1 / n: f"1/{axis}"}
     nearest, name = min(names.items(), key=lambda item: abs(item[0] - factor))
     close = abs(nearest - factor) <= max(1e-3, 4 * best.spare / abs(best.expected)) * abs(factor)
-    told = f"{nearest if close else factor:.3g}"
+    told = f"{nearest if close else factor:.6g}"
     because = f": {told} = {name}" if close else ""
     return f"; the gradient is {told} times the derivative of the loss{because}"
 

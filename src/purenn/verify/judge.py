@@ -39,6 +39,8 @@ class Quantity(NamedTuple):
     """Whether an interval in the truth is a kink, rather than ignorance."""
     flushed: bool = False
     """Whether an input is subnormal: XLA takes it for 0, which says nothing of autodiff."""
+    extreme: bool = False
+    """Whether the square of an input overflows or underflows, and with it what is made of it."""
 
 
 class Judgement(NamedTuple):
@@ -88,6 +90,7 @@ def judge(it: Quantity) -> Judgement:
     and of what rounding of the inputs alone does to an ill-conditioned result. Where autodiff in
     the same dtype loses digits, the rule may lose as many, up to all of them. And a derivative
     that vanishes, as in saturation, may be the difference of numbers as large as it was before.
+    Where the square of an input overflows or underflows, all digits may be lost.
     """
     scale = it.scale
     poor = _poor(it)
@@ -124,6 +127,10 @@ def judge(it: Quantity) -> Judgement:
         wrong = found > np.maximum(TOLERANCE, excused)
         if not wrong.any():
             return result._replace(excused="rounding")
+    if it.extreme:
+        wrong &= np.isfinite(it.ours) & (found > all_digits)
+        if not wrong.any():
+            return result._replace(excused="a square that leaves the range")
     weight = np.where(wrong, found - np.minimum(excused, found), -1.0)
     weight = np.where(np.isnan(weight), np.inf, weight)
     place = np.unravel_index(int(np.argmax(weight)), found.shape)

@@ -14,11 +14,12 @@ from rich.table import Table
 from purenn.typing import Array
 from purenn.verify import annotations, assess, calls, judge, truths
 from purenn.verify.calls import Answer
-from purenn.verify.examine import Trial, admitted, annotated, search
+from purenn.verify.examine import admitted, annotated
 from purenn.verify.examples import is_differentiable
 from purenn.verify.mutants import MUTANTS, Mutant
 from purenn.verify.record import Record
 from purenn.verify.rules import Rule
+from purenn.verify.trial import Trial, search
 from purenn.verify.verdict import Word
 
 

@@ -1,19 +1,20 @@
 """What must hold without any oracle: purity, a second call, linearity, the adjoint identity."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import jax
 import numpy as np
 
 from purenn.typing import Array
-from purenn.verify import balls, calls, floats
+from purenn.verify import balls, calls, draw, floats
 from purenn.verify.annotations import Signature
 from purenn.verify.balls import Balls
 from purenn.verify.calls import Answer, Failure, Outputs
 from purenn.verify.examples import Example
 from purenn.verify.judge import TOLERANCE, ulp
-from purenn.verify.reproduce import literal
+from purenn.verify.reproduce import earlier_calls, literal
 from purenn.verify.rules import Rule
 from purenn.verify.truths import Truth
 
@@ -21,7 +22,7 @@ from purenn.verify.truths import Truth
 def pure(
     rule: Rule, example: Example, outputs: Outputs, signature: Signature, first: Answer
 ) -> None:
-    """A second call gives the same bits, and no argument is written to.
+    """A second call gives the same bits, also after other calls; no argument is written to.
 
     Raises:
         Failure: it does not.
@@ -39,21 +40,33 @@ def pure(
         if calls.bits(_numpy(dy)) != calls.bits(before_dy):
             raise Failure("arguments untouched", "dy was written to", *_compared(example))
         value = calls.value_leaves(y, outputs, "y")
-    for other, what in ((afresh, "the rule"), (again, "the pullback")):
-        for name, one, two in zip(example.paths, other, first.cotangents, strict=True):
+        elsewhere = draw.elsewhere(signature, example)
+        for other in elsewhere:
+            with suppress(Exception):
+                rule.f_vjp(*calls.given(other, signature), **dict(example.static))[1](dy)
+        later = calls.cotangent_leaves(rule, example, pullback(dy))
+    for other_answer, what, between in (
+        (afresh, "a second call of the rule", []),
+        (again, "a second call of the pullback", []),
+        (later, "the pullback after calls with other arguments", elsewhere),
+    ):
+        for name, one, two in zip(example.paths, other_answer, first.cotangents, strict=True):
             if one is not None and two is not None and one.tobytes() != two.tobytes():
                 raise Failure(
-                    "same bits again", f"d{name}: a second call of {what} gives other bits", *_TWICE
+                    "same bits again", f"d{name}: {what} gives other bits", *_twice(rule, between)
                 )
     if calls.bits(value) != calls.bits(first.value):
         raise Failure("same bits again", "y: a second call of the rule gives other bits")
 
 
-_TWICE = (
-    "first = [np.asarray(c).tobytes() for c in jax.tree.leaves(cotangents)]",
-    "again = [np.asarray(c).tobytes() for c in jax.tree.leaves(pullback(dy))]",
-    "assert first == again, (cotangents, pullback(dy))",
-)
+def _twice(rule: Rule, between: Sequence[Example]) -> list[str]:
+    """Lines that compare two calls, with others between them."""
+    return [
+        "first = [np.asarray(c).tobytes() for c in jax.tree.leaves(cotangents)]",
+        *earlier_calls(rule, between),
+        "again = [np.asarray(c).tobytes() for c in jax.tree.leaves(pullback(dy))]",
+        "assert first == again, (cotangents, pullback(dy))",
+    ]
 
 
 def _compared(example: Example) -> list[str]:

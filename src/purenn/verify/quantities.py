@@ -23,6 +23,7 @@ def values(
     unlucky: Callable[[], list[rivals.Errors]],
 ) -> Iterator[Quantity]:
     """The leaves of the values that were given under these names."""
+    extreme = _is_extreme(example)
     for name, value in given.items():
         for k, y in enumerate(value):
             if is_differentiable(y):
@@ -34,6 +35,7 @@ def values(
                     {who: answer.value[k] for who, answer in by_jax.items()},
                     partial(conditioning.of_value, told, example, k),
                     partial(_value_errors, unlucky, k),
+                    extreme=extreme,
                 )
 
 
@@ -47,6 +49,7 @@ def cotangents(
 ) -> Iterator[tuple[int, Quantity]]:
     """The cotangent of each leaf that has one."""
     flushed = any(_has_subnormal(x) for x in example.arrays)
+    extreme = _is_extreme(example)
     conditioned = cache(lambda: conditioning.of_cotangents(told, example))
     on_the_way = cache(lambda: conditioning.on_the_way(told, example))
     for i, (name, dx) in enumerate(zip(example.paths, first.cotangents, strict=True)):
@@ -66,6 +69,7 @@ def cotangents(
                     rounding(example, None if by_jax else first),
                     told.kind == "exact",
                     flushed,
+                    extreme,
                 ),
             )
 
@@ -99,3 +103,13 @@ def rounding(example: Example, answer: Answer | None = None) -> float:
 def _has_subnormal(x: Array) -> bool:
     tiny = floats.tiny(x.dtype) if is_differentiable(x) else 0.0
     return bool(np.any((x != 0) & (np.abs(x) < tiny))) if tiny else False
+
+
+def _is_extreme(example: Example) -> bool:
+    """Whether the square of a number leaves the range of its dtype."""
+    numbers = [x for x in (*example.arrays, *example.cotangents) if is_differentiable(x)]
+    return any(
+        bool(np.any(np.abs(x) > floats.largest(x.dtype) ** 0.5))
+        or bool(np.any((x != 0) & (np.abs(x) < floats.tiny(x.dtype) ** 0.5)))
+        for x in numbers
+    )

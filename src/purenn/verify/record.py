@@ -101,7 +101,7 @@ class Record:
             found.append(Check(name, word, reason))
         if self._kinks:
             note = ", ".join(f"{name} ({count}×)" for name, count in self._kinks.items())
-            found.append(Check("kinks", "pass", "", f"convention found: {note}"))
+            found.append(Check("kinks", "pass", "", f"convention found at kinks: {note}"))
         return found
 
     def notes(self) -> list[str]:

@@ -71,6 +71,8 @@ def _asides(verdict: Verdict) -> list[str]:
     for check in verdict.checks:
         if check.check == "not finite" and check.verdict != "pass":
             found.append(f"on infinite or NaN inputs: {check.reason}")
+        if check.check == "kinks":
+            found.append(check.note)
     return found
 
 

@@ -23,8 +23,12 @@ def code(
     signature: Signature,
     shows: Sequence[str],
     read_only: bool = False,
+    earlier: Sequence[Example] = (),
 ) -> str:
-    """A script that calls the rule on the example and ends with the lines of ``shows``."""
+    """A script that calls the rule on the example and ends with the lines of ``shows``.
+
+    ``earlier`` are examples that it calls the rule on before, for a rule that remembers.
+    """
     names = list(example.names)
     body = [
         line
@@ -38,7 +42,7 @@ def code(
     if read_only and not takes_jax:
         every = ", ".join([*names, "dy"])
         body += [f"for leaf in jax.tree.leaves(({every})):", "    leaf.setflags(write=False)"]
-    calls = _call(rule, example)
+    calls = [*earlier_calls(rule, earlier), *_call(rule, example)]
     if read_only:
         told = 'raise AssertionError(f"an argument or dy is written to: {error}")'
         calls = [
@@ -52,6 +56,7 @@ def code(
     wide = example.dtype == "float64" and (takes_jax or rule.convention.startswith("custom"))
     head = ["import jax"] if wide or "jax." in text else []
     head += ["import jax.numpy as jnp"] if "jnp." in text else []
+    head += ["import contextlib"] if "contextlib." in text else []
     head += ["import ml_dtypes"] if "ml_dtypes." in text else []
     head += ["import numpy as np"]
     head += ["from numpy import inf, nan"] if re.search(r"\b(inf|nan)\b", text) else []
@@ -150,6 +155,20 @@ def _call(rule: Rule, example: Example) -> list[str]:
         ]
     if many and rule.convention != "grad":
         lines.insert(1, "dy = jax.tree.unflatten(jax.tree.structure(y), dy)")
+    return lines
+
+
+def earlier_calls(rule: Rule, examples: Sequence[Example]) -> list[str]:
+    """Lines that call the rule on examples, whatever comes of it."""
+    lines = []
+    for example in examples:
+        arguments = ", ".join(literal(x) for x in example.primals)
+        arguments += "".join(f", {key}={literal(value)}" for key, value in example.static)
+        call = f"{_function_name(rule.derivative)}({arguments})"
+        lines += [
+            "with contextlib.suppress(Exception):",
+            f"    {call}" + ("[1](dy)" if rule.convention == "vjp" else ""),
+        ]
     return lines
 
 

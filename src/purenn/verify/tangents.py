@@ -50,7 +50,7 @@ def look(
             return calls.value_leaves(result[1], outputs, "dy of the jvp")
 
     found = assess.raising(run)
-    exact = truths.directional(told, example, v)
+    exact = truths.directional(told, example, truth, v)
     for k, dy in enumerate(found):
         if not is_differentiable(dy):
             continue

@@ -72,13 +72,14 @@ def _sizes(dys: Sequence[Balls | None], row: Sequence[Balls | None]) -> Balls | 
     )
 
 
-def directional(oracle: Oracle, example: Example, v: Sequence[Array | None]) -> list[Balls]:
+def directional(
+    oracle: Oracle, example: Example, truth: Truth, v: Sequence[Array | None]
+) -> list[Balls]:
     """J·v, with the tangents carried along together: at a tie of a maximum they share it."""
     if oracle.kind != "exact":
-        jacobians = derivatives(oracle, example)[1]
         with flint.ctx.workprec(_BITS):
             found = [
-                _pushed(v, [row[k] for row in jacobians], dy.shape)
+                _pushed(v, [row[k] for row in truth.jacobians], dy.shape)
                 for k, dy in enumerate(example.cotangents)
             ]
         if oracle.kind != "numeric" or not any(np.any(_blurred(ball)) for ball in found):
