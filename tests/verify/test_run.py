@@ -80,7 +80,7 @@ def test_each_rule_has_its_verdict_whatever_the_others_do(folder: Path) -> None:
     assert "RuntimeError: not today" in found["raises"].reason
     assert "SIGABRT" in found["crashes"].reason
     assert "argument 'x' has no annotation" in found["unsaid"].reason
-    assert found["hangs"].reason == "not done after 20 s; a call of the rule may hang"
+    assert found["hangs"].reason == "no input done for 20 s; a call of the rule may hang"
     assert found["leaves"].reason == "its process ended with status 3"
 
 

@@ -50,6 +50,7 @@ def examine(
     strategies: Mapping[str, st.SearchStrategy[Any]] | None = None,
     kept: Path | None = KEPT,
     time_limit: float = float("inf"),
+    progress: Callable[[], None] = lambda: None,
 ) -> Verdict:
     """Examine ``rule`` on ``examples`` drawn inputs per dtype.
 
@@ -63,6 +64,7 @@ def examine(
         strategies: a Hypothesis strategy per argument, where annotations do not say it all.
         kept: the folder for failures, which are tried first the next time; ``None`` for none.
         time_limit: in seconds; then it draws no more.
+        progress: called before each input; a rule hangs if the next call does not come.
 
     A failure is shrunk to the plainest input and told with code that reproduces it. Whatever the
     rule raises is a verdict, never the end of the run.
@@ -79,7 +81,7 @@ def examine(
     refused: Refused | Exception | None = None
     for i, dtype in enumerate(wanted, start=1):
         stop = start + time_limit * i / len(wanted)
-        trial = Trial(rule, signature, dtype, where, Record(dtype), stop)
+        trial = Trial(rule, signature, dtype, where, Record(dtype), stop, progress)
         trials.append(trial)
         first = refused is None  # only the first failure is told, so only that is shrunk
         found = run(trial, examples, seed, kept, shrink=first)

@@ -19,6 +19,9 @@ from purenn.verify.verdict import Verdict
 
 _CONTEXT = multiprocessing.get_context("spawn")
 
+_ALIVE = "alive"
+"""What a process says before each input."""
+
 
 class CannotRunError(Exception):
     """The examination cannot begin; the message says why."""
@@ -94,6 +97,9 @@ def run(
                     continue
                 worker, place, _ = busy.pop(pipe)
                 verdict = _message(worker)
+                if verdict == _ALIVE:
+                    busy[pipe] = (worker, place, time.monotonic())
+                    continue
                 if verdict is None:
                     told = f"its process ended with {_ending(worker.process)}"
                     verdict = Verdict(news.rules[place], "error", told)
@@ -107,7 +113,7 @@ def run(
                 if time.monotonic() - since > job.time_limit:
                     del busy[pipe]
                     worker.process.kill()
-                    told = f"not done after {job.time_limit:g} s; a call of the rule may hang"
+                    told = f"no input done for {job.time_limit:g} s; a call of the rule may hang"
                     replacement = _start(job)
                     workers.append(replacement)
                     loading[replacement.pipe] = replacement
@@ -172,7 +178,7 @@ def _work(job: Job, pipe: Connection) -> None:
             place = pipe.recv()
         except (EOFError, KeyboardInterrupt):
             return
-        pipe.send(_examined(job, rules[place], devices))
+        pipe.send(_examined(job, rules[place], devices, lambda: pipe.send(_ALIVE)))
 
 
 def _prepare(job: Job) -> tuple[Sequence[Any], Sequence[Any]]:
@@ -212,13 +218,13 @@ def _keep_compiled() -> None:
         config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
-def _examined(job: Job, rule: Any, devices: Sequence[Any]) -> Any:
+def _examined(job: Job, rule: Any, devices: Sequence[Any], progress: Callable[[], None]) -> Any:
     from purenn import verify
 
     if job.mutants:
         from purenn.verify.power import power
 
-        return power(rule, dtypes=job.dtypes or None, seed=job.seed)
+        return power(rule, dtypes=job.dtypes or None, seed=job.seed, progress=progress)
     try:
         verdict = verify.examine(
             rule,
@@ -228,6 +234,7 @@ def _examined(job: Job, rule: Any, devices: Sequence[Any]) -> Any:
             seed=job.seed,
             kept=job.kept,
             time_limit=0.6 * job.time_limit,
+            progress=progress,
         )
     except Exception as error:  # ours, not the rule's; still only this rule's verdict
         return Verdict(str(rule), "error", f"the examiner failed: {type(error).__name__}: {error}")

@@ -42,6 +42,8 @@ class Trial:
     record: Record
     stop: float
     """The clock's reading at which to be done."""
+    progress: Callable[[], None] = lambda: None
+    """Called before each input."""
     seen: dict[Any, Exception | None] = field(default_factory=dict)
     """Why the rule failed on an example, ``None`` where it did not."""
 
@@ -83,6 +85,7 @@ class Trial:
 
     def draw(self, data: st.DataObject, finite: bool = True) -> tuple[Example, calls.Outputs]:
         """An example, with cotangents that fit the value that the reference gives it."""
+        self.progress()
         source, *sources = data.draw(self.source)
         layout = source.one_of(list(draw.LAYOUTS))
         primals = draw.arguments(

@@ -84,18 +84,28 @@ def padded(x: Any, fill: Any, config: Sequence[tuple[int, int, int]]) -> Any:
     return x
 
 
-def _contract(params: dict[str, Any], a: Any, b: Any) -> Any:
+def _dot(params: dict[str, Any], a: Dual, b: Dual) -> Dual:
+    """Products summed over axes, of all directions in one call."""
     (contract_a, contract_b), (batch_a, batch_b) = params["dimension_numbers"]
-    of_a, of_b = list(range(a.ndim)), list(range(a.ndim, a.ndim + b.ndim))
+    of_a = list(range(a.value.ndim))
+    of_b = list(range(a.value.ndim, a.value.ndim + b.value.ndim))
     for i, j in zip((*contract_a, *batch_a), (*contract_b, *batch_b), strict=True):
         of_b[j] = of_a[i]
     out = [of_a[i] for i in batch_a]
     out += [d for i, d in enumerate(of_a) if i not in (*contract_a, *batch_a)]
     out += [d for j, d in enumerate(of_b) if j not in (*contract_b, *batch_b)]
-    sizes = dict(zip(of_a + of_b, a.shape + b.shape, strict=True))
-    if 0 in sizes.values():
-        return zeros(tuple(sizes[d] for d in out))
-    return np.asarray(np.einsum(a, of_a, b, of_b, out), object)
+    direction = len(of_a) + len(of_b)
+
+    def product(x: Any, y: Any) -> Any:
+        front = [direction] * (x.ndim > len(of_a)), [direction] * (y.ndim > len(of_b))
+        over_x, over_y = front[0] + of_a, front[1] + of_b
+        over = max(front, key=len) + out
+        sizes = dict(zip(over_x + over_y, x.shape + y.shape, strict=True))
+        if 0 in sizes.values():
+            return zeros(tuple(sizes[d] for d in over))
+        return np.asarray(np.einsum(x, over_x, y, over_y, over), object)
+
+    return bilinear(product, a, b)
 
 
 def _pieces(axis: int, parts: Sequence[Any], x: Dual) -> list[Dual]:
@@ -137,7 +147,7 @@ RULES: dict[str, Function] = {
     "unstack": lambda p, x: _pieces(p["axis"], range(x.value.shape[p["axis"]]), x),
     "reduce_sum": _linear(_sum),
     "cumsum": _linear(_cumsum),
-    "dot_general": lambda p, a, b: bilinear(lambda x, y: _contract(p, x, y), a, b),
+    "dot_general": _dot,
 }
 
 MOVES = {*_COPIES, "split", "unstack"}

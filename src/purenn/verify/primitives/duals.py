@@ -87,20 +87,26 @@ def linear_behind(function: Function, inputs: Sequence[Dual]) -> Dual:
 
 
 def bilinear(product: Function, a: Dual, b: Dual) -> Dual:
-    """A product of arrays, linear in each."""
-    y = np.asarray(product(a.value, b.value))
-    beside = [unchanged(x.value) for x in (a, b)]
-    terms = [
-        _each(product, y, [a.tangents, b.nearby], [_unmoved(a.value), beside[1]]),
-        _each(product, y, [a.nearby, b.tangents], [beside[0], _unmoved(b.value)]),
-    ]
-    given = [
-        term
-        for term, x in zip(terms, (a, b), strict=True)
-        if x.tangents is not None and term is not None
-    ]
-    nearby = _each(product, y, [a.nearby, b.nearby], beside)
-    return Dual(y, sum(given[1:], given[0]) if given else None, nearby)
+    """A product of arrays, linear in each; both may have an axis of directions in front."""
+    nearby = [unchanged(x.value) if x.nearby is None else x.nearby for x in (a, b)]
+    terms = [] if a.tangents is None else [product(a.tangents, nearby[1])]
+    terms += [] if b.tangents is None else [product(nearby[0], b.tangents)]
+    still = a.nearby is None and b.nearby is None
+    return Dual(
+        np.asarray(product(a.value, b.value)),
+        sum(terms[1:], terms[0]) if terms else None,
+        None if still else product(*nearby),
+    )
+
+
+def each_direction(product: Function, a: Any, b: Any, ranks: Sequence[int]) -> Any:
+    """A product of arrays of these ranks, called for each direction that they have in front."""
+    in_front = [x.ndim > rank for x, rank in zip((a, b), ranks, strict=True)]
+    if not any(in_front):
+        return product(a, b)
+    count = len(a if in_front[0] else b)
+    rows = [x if front else [x] * count for x, front in zip((a, b), in_front, strict=True)]
+    return np.stack([product(*pair) for pair in zip(*rows, strict=True)])
 
 
 def _each(function: Function, y: Any, inputs: Sequence[Any], otherwise: Sequence[Any]) -> Any:

@@ -11,7 +11,14 @@ from flint import arb
 
 from purenn.verify.balls import zeros
 from purenn.verify.primitives.arrays import padded
-from purenn.verify.primitives.duals import Dual, Function, UnknownPrimitiveError, bilinear, linear
+from purenn.verify.primitives.duals import (
+    Dual,
+    Function,
+    UnknownPrimitiveError,
+    bilinear,
+    each_direction,
+    linear,
+)
 from purenn.verify.primitives.reductions import OPERATIONS, fold
 
 
@@ -61,7 +68,8 @@ def _convolution(params: dict[str, Any], x: Dual, kernel: Dual) -> Dual:
                 y = y + np.einsum("ngis,goi->ngos", view, kernel[(..., *place)])
         return np.transpose(y.reshape(batch, outputs, *space), np.argsort(numbers.out_spec))
 
-    return bilinear(convolve, x, kernel)
+    ranks = x.value.ndim, kernel.value.ndim
+    return bilinear(lambda a, b: each_direction(convolve, a, b, ranks), x, kernel)
 
 
 def _reduce_window(name: str | None, params: dict[str, Any], x: Dual, *first: Dual) -> Dual:
