@@ -96,7 +96,7 @@ def on_the_way(oracle: Oracle, example: Example) -> Leaves:
 def _calm(arrays: Sequence[Array], rng: np.random.Generator) -> list[Array]:
     """Numbers below 1, of the signs that these have."""
     return [
-        np.asarray(np.copysign(rng.random(x.shape), x)) if is_differentiable(x) else x
+        np.asarray(np.copysign(rng.random(x.shape), x), x.dtype) if is_differentiable(x) else x
         for x in arrays
     ]
 
@@ -144,7 +144,7 @@ def of_value(oracle: Oracle, example: Example, leaf: int) -> Array:
     """The largest |f| where all inputs are moved by 1 or by as much as they are.
 
     A formula whose terms cancel here is left with their rounding; this is how large they are. So
-    is |J|·|x| with the J of halfway to the origin, and of there: of x·(1 + tanh x), x remains.
+    is |J|·|x| with the J on the way from the origin: of x·(1 + tanh x), x remains.
     """
     shape = example.cotangents[leaf].shape
     found = np.zeros(shape)
@@ -163,10 +163,25 @@ def of_value(oracle: Oracle, example: Example, leaf: int) -> Array:
         with quietly(True):
             dual = exact.evaluate(trace, moved, [None] * len(moved), 20)[leaf]
         count(balls.nearest(dual.value))
-    moving = [x if is_differentiable(x) else None for x in example.arrays]
-    for part in _ON_THE_WAY:
-        count(pushed_scale(truth(oracle, _shortened(example, part)), leaf, moving, shape))
+    count(pushed_on_the_way(oracle, example, example.arrays, leaf))
     return found
+
+
+def pushed_on_the_way(
+    oracle: Oracle, example: Example, v: Sequence[Array | None], leaf: int
+) -> Array:
+    """|J|·|v| at its largest on the way from the origin, and at most of some calm inputs."""
+    shape = example.cotangents[leaf].shape
+    moving = [t if is_differentiable(x) else None for t, x in zip(v, example.arrays, strict=True)]
+
+    def terms(at: Example) -> Array:
+        sizes = pushed_scale(truth(oracle, at), leaf, moving, shape)
+        return np.where(np.isfinite(sizes), sizes, 0.0)
+
+    rng = np.random.default_rng(0)
+    calm = [terms(example.moved(_calm(example.arrays, rng))) for _ in range(_CALM)]
+    on_the_way = [terms(_shortened(example, part)) for part in _ON_THE_WAY]
+    return np.asarray(np.maximum.reduce([np.quantile(calm, 0.75, axis=0), *on_the_way]))
 
 
 def _moves(arrays: Sequence[Array], singly: int) -> list[list[Array | None]]:

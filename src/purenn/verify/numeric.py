@@ -80,7 +80,9 @@ class Slope(NamedTuple):
     smooth: Array
 
 
-def jacobians(f: Callable[[list[Array]], Sequence[Any]], xs: Sequence[Array]) -> Jacobians:
+def jacobians(
+    f: Callable[[list[Array]], Sequence[Any]], xs: Sequence[Array], analytic: bool = True
+) -> Jacobians:
     """The derivatives of ``f`` at ``xs``, by complex step or by extrapolated differences.
 
     At the edge of the domain of ``f`` they are one-sided.
@@ -91,6 +93,7 @@ def jacobians(f: Callable[[list[Array]], Sequence[Any]], xs: Sequence[Array]) ->
             one), and with complex128 copies up to 5 times. What it raises at another point than
             ``xs`` says that this is outside its domain.
         xs: Float64 arrays of any shape, small ones.
+        analytic: Whether a complex step can be right, see :mod:`purenn.verify.analytic`.
 
     Raises:
         TypeError: ``f(xs)`` is complex.
@@ -112,7 +115,6 @@ def jacobians(f: Callable[[list[Array]], Sequence[Any]], xs: Sequence[Array]) ->
     }
     fine = np.any([np.zeros(here.shape, bool), *(it.fine for it in samples.values())], axis=0)
     estimates, errors = ([np.zeros((*x.shape, here.size)) for x in xs] for _ in range(2))
-    analytic = True
     for (i, place), it in samples.items():
         found = slope(it, np.where(fine, EPS, EPS32))
         if analytic and np.any(found.smooth):

@@ -137,10 +137,10 @@ def _call(rule: Rule, example: Example) -> list[str]:
         ]
     elif rule.convention == "grad":
         lines = [f"cotangents = {name}({arguments})"]
-        if not (example.primals and isinstance(example.primals[0], tuple)):
-            lines.append(
-                "cotangents = cotangents if isinstance(cotangents, tuple) else (cotangents,)"
-            )
+        alone = "not isinstance(cotangents, tuple)"
+        if isinstance(example.primals[0], tuple):
+            alone += f" or len(cotangents) == {len(example.primals[0])}"
+        lines += [f"if {alone}:", "    cotangents = (cotangents,)"]
     elif rule.convention == "jvp":
         return []
     else:

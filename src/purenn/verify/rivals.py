@@ -67,29 +67,44 @@ def _vjp(function: Function, structure: Structure) -> Function:
 
 def less_lucky(oracle: Oracle, example: Example, device: Any, exact: Truth) -> list[Errors]:
     """The errors of autodiff where every result on the way is rounded at random, if it compiles."""
+    count = len(exact.value)
+    return [
+        _errors(_answer(example, results[:count], iter(results[count:])), exact)
+        for results in _at_random(_vjp, oracle, example, device, list(example.cotangents))
+    ]
+
+
+def less_lucky_jvp(
+    oracle: Oracle, example: Example, tangents: Sequence[Array]
+) -> list[list[Array]]:
+    """``jax.jvp`` where every result on the way is rounded at random, if it compiles."""
+    device = jax.devices("cpu")[0]
+    return [list(t) for t in _at_random(_jvp, oracle, example, device, list(tangents))]
+
+
+def _at_random(
+    derivative: Function, oracle: Oracle, example: Example, device: Any, along: list[Array]
+) -> list[tuple[Array, ...]]:
+    """The results of several runs."""
     moving, fixed = split(example.arrays)
     rng = np.random.default_rng(0)
     ways = np.stack([rounding.directions(rng) for _ in range(_RUNS)])
     with quietly(is_wide(example)), jax.default_device(device):
         try:
-            run = _rounded(oracle.function, example.structure)
-            found = [np.asarray(y) for y in run(moving, fixed, list(example.cotangents), ways)]
+            run = _rounded(derivative, oracle.function, example.structure)
+            found = [np.asarray(y) for y in run(moving, fixed, along, ways)]
         except Exception:
             return []
-    count = len(exact.value)
-    return [
-        _errors(_answer(example, results[:count], iter(results[count:])), exact)
-        for results in zip(*found, strict=True)
-    ]
+    return list(zip(*found, strict=True))
 
 
 @cache
-def _rounded(function: Function, structure: Structure) -> Function:
-    run = _vjp(function, structure)
+def _rounded(derivative: Function, function: Function, structure: Structure) -> Function:
+    run = derivative(function, structure)
 
-    def rounded(moving: list[Any], fixed: list[Any], dys: list[Any], directions: Any) -> Any:
-        trace = jax.make_jaxpr(run)(moving, fixed, dys)
-        return rounding.run(trace, [*moving, *fixed, *dys], directions)
+    def rounded(moving: list[Any], fixed: list[Any], along: list[Any], directions: Any) -> Any:
+        trace = jax.make_jaxpr(run)(moving, fixed, along)
+        return rounding.run(trace, [*moving, *fixed, *along], directions)
 
     # It runs so seldom that it is compiling which costs.
     return jax.jit(
@@ -113,6 +128,15 @@ def _errors(answer: Answer, exact: Truth) -> Errors:
             for dx, ball in zip(answer.cotangents, exact.cotangents, strict=True)
         ],
     )
+
+
+def _jvp(function: Function, structure: Structure) -> Function:
+    flat = structure.flat(function)
+
+    def run(moving: list[Any], fixed: list[Any], tangents: list[Any]) -> Any:
+        return jax.jvp(flat, joined(structure, moving, fixed), tangents)[1]
+
+    return run
 
 
 def jvp(oracle: Oracle, example: Example, tangents: Sequence[Array]) -> list[Array]:

@@ -6,8 +6,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from purenn.verify import assess, calls, conditioning, floats, reproduce, rivals, truths
+from purenn.typing import Array
+from purenn.verify import assess, balls, calls, conditioning, floats, reproduce, rivals, truths
 from purenn.verify.annotations import Signature
+from purenn.verify.balls import Balls
 from purenn.verify.calls import Failure, Outputs
 from purenn.verify.examples import Example, is_differentiable
 from purenn.verify.judge import Quantity
@@ -62,6 +64,8 @@ def look(
             scale,
             {} if told.kind == "numeric" else {"jax.jvp": rivals.jvp(told, example, tangents)[k]},
             partial(conditioning.of_tangent, told, example, v, k),
+            partial(_less_lucky, told, example, tangents, exact, k),
+            partial(conditioning.pushed_on_the_way, told, example, v, k),
             rounding=2 * floats.eps(dy.dtype),
             exact=told.kind == "exact",
         )
@@ -74,3 +78,14 @@ def look(
         except Failure as failure:
             failure.lines = [*lines, *failure.lines]
             raise
+
+
+def _less_lucky(
+    told: Oracle, example: Example, tangents: list[Array], exact: list[Balls], k: int
+) -> list[Array]:
+    if told.kind == "numeric":
+        return []
+    return [
+        balls.distance(found[k], exact[k])
+        for found in rivals.less_lucky_jvp(told, example, tangents)
+    ]

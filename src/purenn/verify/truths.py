@@ -10,6 +10,7 @@ from flint import arb
 
 from purenn.typing import Array, Shape
 from purenn.verify import balls, exact, numeric
+from purenn.verify.analytic import takes_conjugates
 from purenn.verify.balls import Balls
 from purenn.verify.calls import quietly
 from purenn.verify.examples import Example, Structure, is_differentiable
@@ -166,14 +167,14 @@ def derivatives(oracle: Oracle, example: Example) -> tuple[list[Balls], list[lis
 
     with quietly(True):
         found = (
-            numeric.jacobians(of_moving, moving)
+            numeric.jacobians(of_moving, moving, not takes_conjugates(oracle.function))
             if oracle.kind == "numeric"
             else (_float64(of_moving, moving))
         )
     rows = iter(
         [
-            [_around(m, e) for m, e in zip(middle, error, strict=True)]
-            for middle, error in zip(found.estimates, found.errors, strict=True)
+            [_around(m, _but_ties(x, m, e)) for m, e in zip(middle, error, strict=True)]
+            for x, middle, error in zip(moving, found.estimates, found.errors, strict=True)
         ]
     )
     # The function itself is the truth about its value, but for the rounding of its terms.
@@ -183,6 +184,17 @@ def derivatives(oracle: Oracle, example: Example) -> tuple[list[Balls], list[lis
     return value, [
         next(rows) if is_differentiable(x) else [None] * len(value) for x in example.arrays
     ]
+
+
+def _but_ties(x: Array, middle: Array, error: Array) -> Array:
+    """The errors, ∞ at a kink in an entry that equals two others.
+
+    If it is sorted which counts, then what moves only one of three tells nothing of the middle one.
+    """
+    _, which, counts = np.unique(x, return_inverse=True, return_counts=True)
+    tied = (counts[which] > 2).reshape(x.shape + (1,) * (middle.ndim - x.ndim))
+    kink = error > 1e-3 * np.max(np.abs(middle), initial=0.0)
+    return np.where(tied & kink, np.inf, error)
 
 
 def _around(middle: Array, error: Array) -> Balls:
