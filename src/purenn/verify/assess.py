@@ -36,6 +36,10 @@ class RaisedError(Exception):
     """A rule or its reference raises."""
 
 
+class OutsideError(Exception):
+    """A rule refuses what is outside of its domain: the reference gives NaN there."""
+
+
 def oracle(rule: Rule, example: Example, signature: Signature) -> Oracle:
     """Who says what is right about a rule."""
     own = rule.f or (rule.derivative if rule.convention.startswith("custom") else None)
@@ -57,6 +61,7 @@ def assess(
 
     Raises:
         Failure: a check fails, the first of several.
+        OutsideError: the rule refuses what has no value.
         RaisedError: the rule raises.
     """
     told = oracle(rule, example, signature)
@@ -74,6 +79,8 @@ def assess(
         raise
     except RaisedError as error:
         if not any(x.size == 0 for x in example.arrays):
+            if _is_outside(told, example):
+                raise OutsideError(str(error)) from error
             raise
         record.saw("empty batches", "undecided", f"refused: {error}")
         return
@@ -81,6 +88,16 @@ def assess(
         record.saw("empty batches")
     if example.layout != "C":
         record.saw("layout")
+
+
+def _is_outside(told: Oracle, example: Example) -> bool:
+    """Whether the value is no number."""
+    with calls.quietly(calls.is_wide(example)):
+        try:
+            value = example.structure.flat(told.function)(*example.arrays)
+        except Exception:
+            return told.kind == "numeric"
+    return any(is_differentiable(y) and np.isnan(y).any() for y in map(np.asarray, value))
 
 
 def _passes_in_c(
@@ -126,9 +143,13 @@ def _assess(
         given["f"] = raising(_forward, rule, example, outputs, signature)
     if first is not None:
         given["y"] = first.value
-    for quantity in quantities.values(told, example, given, truth, by_jax, unlucky):
+    rival_values = {who: answer.value for who, answer in by_jax.items()}
+    if told.kind == "numeric":
+        rival_values = {"f": _values(told, example)}
+    for quantity in quantities.values(told, example, given, truth, rival_values, unlucky):
         code = _value_code(rule, quantity, example)
         _collect(failures, partial(judged, quantity, record, "value", code))
+    is_poor = False
     if first is not None:
         for i, quantity in quantities.cotangents(told, example, first, truth, by_jax, unlucky):
             code = _cotangent_code(rule, example, i)
@@ -136,6 +157,7 @@ def _assess(
             check = f"cotangent {quantity.name}"
             _collect(failures, partial(judged, quantity, record, check, code, at))
             _look_at_kinks(told, example, i, quantity, record)
+            is_poor |= bool(judge.is_poor(quantity).any())
         if rule.convention != "grad":
             again = partial(_again, rule, example, outputs, signature)
             sizes = [_largest(row) for row in truth.jacobians]
@@ -144,13 +166,13 @@ def _assess(
                 properties.linear, again, example, first, truth.cotangent_scales, sizes, is_wrong
             )
             _collect(failures, linear, record, "linear in dy")
-        if not failures:
+        if not failures and not is_poor:
             for v in directions(example):
                 asked = [
                     None if dx is None else t for t, dx in zip(v, first.cotangents, strict=True)
                 ]
                 pushed = truths.directional(told, example, truth, asked)
-                rounding = 0.0 if by_jax else quantities.rounding(example, first)
+                rounding = 0.0 if by_jax else quantities.rounding(told, example, first)
                 adjoint = partial(
                     properties.adjoint, example, first, asked, pushed, truth, rounding
                 )
@@ -164,13 +186,19 @@ def _assess(
         raise failures[0]
 
 
+def _values(told: Oracle, example: Example) -> list[Array]:
+    """What the function itself gives in this dtype."""
+    with calls.quietly(calls.is_wide(example)):
+        return [np.asarray(y) for y in example.structure.flat(told.function)(*example.arrays)]
+
+
 def _is_beyond(told: Oracle, example: Example, truth: truths.Truth) -> bool:
     """Whether the function itself has no right digits left in this dtype, for an overflow maybe."""
-    with calls.quietly(calls.is_wide(example)):
-        value = [np.asarray(y) for y in example.structure.flat(told.function)(*example.arrays)]
     return any(
         np.any(judge.errors(y, exact, scale) > 1e-2 / floats.eps(y.dtype))
-        for y, exact, scale in zip(value, truth.value, truth.value_scales, strict=True)
+        for y, exact, scale in zip(
+            _values(told, example), truth.value, truth.value_scales, strict=True
+        )
         if is_differentiable(y)
     )
 

@@ -251,6 +251,8 @@ def like(name: str, x: Any, shape: tuple[int, ...], dtype: np.dtype[Any], code: 
     if isinstance(x, float | int) and shape == () and not isinstance(x, np.generic):
         x = np.asarray(x, dtype)
     array = np.asarray(x) if hasattr(x, "__array__") else x
+    if isinstance(array, np.ndarray) and array.dtype.kind in "iu" and dtype.kind in "iu":
+        dtype = array.dtype  # NumPy's integers are wider than JAX's
     if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype != dtype:
         code = code or name
         shows = (

@@ -1,6 +1,7 @@
 """What rounding of the inputs alone does to a result: it is no fault of the rule."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import flint
 import jax
@@ -10,7 +11,7 @@ from flint import arb
 from purenn.typing import Array
 from purenn.verify import balls, exact, rivals
 from purenn.verify.balls import Balls
-from purenn.verify.calls import quietly
+from purenn.verify.calls import is_wide, quietly
 from purenn.verify.examples import Example, is_differentiable
 from purenn.verify.oracles import Oracle, trace_of
 from purenn.verify.truths import (
@@ -93,6 +94,20 @@ def on_the_way(oracle: Oracle, example: Example) -> Leaves:
     return largest
 
 
+def calm_value(oracle: Oracle, example: Example) -> float:
+    """How large the function is at most of some calm inputs."""
+    rng = np.random.default_rng(0)
+    function = example.structure.flat(oracle.function)
+    sizes = []
+    with quietly(is_wide(example)):
+        for _ in range(_CALM):
+            with suppress(Exception):  # outside of the domain
+                leaves = map(np.asarray, function(*_calm(example.arrays, rng)))
+                values = [np.abs(y).ravel() for y in leaves if is_differentiable(y)]
+                sizes.append(np.max(np.nan_to_num(np.concatenate(values), posinf=0.0), initial=0.0))
+    return float(np.quantile(sizes, 0.75)) if sizes else 0.0
+
+
 def _calm(arrays: Sequence[Array], rng: np.random.Generator) -> list[Array]:
     """Numbers below 1, of the signs that these have."""
     return [
@@ -160,9 +175,9 @@ def of_value(oracle: Oracle, example: Example, leaf: int) -> Array:
             np.asarray(x + side * np.maximum(np.abs(x), 1), x.dtype) if is_differentiable(x) else x
             for x in example.arrays
         ]
-        with quietly(True):
+        with suppress(ArithmeticError), quietly(True):
             dual = exact.evaluate(trace, moved, [None] * len(moved), 20)[leaf]
-        count(balls.nearest(dual.value))
+            count(balls.nearest(dual.value))
     count(pushed_on_the_way(oracle, example, example.arrays, leaf))
     return found
 
@@ -175,7 +190,9 @@ def pushed_on_the_way(
     moving = [t if is_differentiable(x) else None for t, x in zip(v, example.arrays, strict=True)]
 
     def terms(at: Example) -> Array:
-        sizes = pushed_scale(truth(oracle, at), leaf, moving, shape)
+        sizes = np.zeros(shape)
+        with suppress(Exception):  # outside of the domain
+            sizes = pushed_scale(truth(oracle, at), leaf, moving, shape)
         return np.where(np.isfinite(sizes), sizes, 0.0)
 
     rng = np.random.default_rng(0)

@@ -185,7 +185,8 @@ def _verdict(
     if isinstance(refused, Refused):
         word = "fail" if isinstance(refused.cause, Failure) else "error"
         dtype = refused.example.dtype
-        reason = f"in {dtype}: {refused}" if len(trials) > 1 else str(refused)
+        told = str(refused) if isinstance(refused.cause, Failure) else _told(refused.cause)
+        reason = f"in {dtype}: {told}" if len(trials) > 1 else told
         shows: Sequence[str] = ()
         if isinstance(refused.cause, Failure):
             reason += f" [{refused.cause.check}]"

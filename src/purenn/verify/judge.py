@@ -14,7 +14,7 @@ TOLERANCE = 8.0
 """In units in the last place of the terms that a number is the sum of."""
 
 POOR = 1e-3
-"""A truth that is less certain than this part of its terms can judge nothing."""
+"""A truth that is less certain than this part of its terms, or of their average, judges nothing."""
 
 
 class Quantity(NamedTuple):
@@ -39,6 +39,8 @@ class Quantity(NamedTuple):
     """Whether an interval in the truth is a kink, rather than ignorance."""
     flushed: bool = False
     """Whether an input is subnormal: XLA takes it for 0, which says nothing of autodiff."""
+    steepness: float = 0.0
+    """How large the derivative is on average, where that is what its uncertainty is held to."""
     extreme: bool = False
     """Whether the square of an input overflows or underflows, and with it what is made of it."""
 
@@ -93,7 +95,7 @@ def judge(it: Quantity) -> Judgement:
     Where the square of an input overflows or underflows, all digits may be lost.
     """
     scale = it.scale
-    poor = _poor(it)
+    poor = is_poor(it)
     found = errors(it.ours, it.truth, scale)
     if _largest(found) > TOLERANCE and it.sensitivity is not None:
         scale = scale + it.sensitivity()
@@ -119,7 +121,7 @@ def judge(it: Quantity) -> Judgement:
     excused = excused if it.rivals else one_rounding
     wrong = found > np.maximum(TOLERANCE, excused)
     if not wrong.any():
-        return result._replace(excused="JAX's autodiff" if it.rivals else "rounding")
+        return result._replace(excused=_excuse(it))
     if it.on_the_way is not None:
         with np.errstate(over="ignore"):
             larger_terms = TOLERANCE * ulp(it.on_the_way(), it.ours.dtype) / unit
@@ -135,6 +137,10 @@ def judge(it: Quantity) -> Judgement:
     weight = np.where(np.isnan(weight), np.inf, weight)
     place = np.unravel_index(int(np.argmax(weight)), found.shape)
     return result._replace(place=tuple(int(i) for i in place))
+
+
+def _excuse(it: Quantity) -> str:
+    return "f itself" if "f" in it.rivals else "JAX's autodiff" if it.rivals else "rounding"
 
 
 def expected(ball: Any) -> str:
@@ -153,12 +159,13 @@ def is_wide(truth: Balls, scale: Array) -> Array:
     return np.asarray(np.isfinite(radii) & (radii > 1e-6 * scale) & (radii > 0))
 
 
-def _poor(it: Quantity) -> Array:
+def is_poor(it: Quantity) -> Array:
+    """Where the truth is too uncertain to judge."""
     if it.exact:
         return np.zeros(it.ours.shape, bool)
     flat = np.asarray(it.truth, object).ravel()
     radii = np.array([float(ball.rad()) for ball in flat]).reshape(it.ours.shape)
-    return np.asarray(~(radii <= POOR * it.scale + it.rounding))
+    return np.asarray(~(radii <= POOR * np.maximum(it.scale, it.steepness) + it.rounding))
 
 
 def _worst(errors: list[Array], shape: tuple[int, ...]) -> Array:

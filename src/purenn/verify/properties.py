@@ -12,7 +12,7 @@ from purenn.verify import balls, calls, draw, floats
 from purenn.verify.annotations import Signature
 from purenn.verify.balls import Balls
 from purenn.verify.calls import Answer, Failure, Outputs
-from purenn.verify.examples import Example
+from purenn.verify.examples import Example, is_differentiable
 from purenn.verify.judge import TOLERANCE, ulp
 from purenn.verify.reproduce import earlier_calls, literal
 from purenn.verify.rules import Rule
@@ -103,12 +103,16 @@ def linear(
     """
     rng = np.random.default_rng(0)
     other = tuple(
-        np.asarray(dy + rng.choice([-3, 2], dy.shape), dy.dtype) for dy in example.cotangents
+        np.asarray(dy + rng.choice([-3, 2], dy.shape), dy.dtype) if is_differentiable(dy) else dy
+        for dy in example.cotangents
     )
-    both = tuple(np.asarray(a + b, a.dtype) for a, b in zip(example.cotangents, other, strict=True))
+    both = tuple(
+        np.asarray(a + b, a.dtype) if is_differentiable(a) else a
+        for a, b in zip(example.cotangents, other, strict=True)
+    )
     second, sum_ = again(other), again(both)
     asked = -1
-    largest = max((float(np.max(np.abs(dy), initial=0.0)) for dy in both), default=0.0)
+    largest = max(map(_size, both), default=0.0)
     for i, name in enumerate(example.paths):
         one, two, three = (answer.cotangents[i] for answer in (first, second, sum_))
         scale = scales[i]
@@ -117,7 +121,7 @@ def linear(
         asked += 1
         eps, tiny = floats.eps(one.dtype), floats.tiny(one.dtype)
         # What a formula that cancels is left with is a rounding of its terms, as large as y.
-        size = max(sizes[i], *(float(np.max(np.abs(y), initial=0.0)) for y in first.value), 0.0)
+        size = max(sizes[i], *map(_size, first.value))
         limit = floats.largest(one.dtype) / 64
         with np.errstate(all="ignore"):
             gap = np.abs(three.astype(np.float64) - one.astype(np.float64) - two.astype(np.float64))
@@ -137,6 +141,10 @@ def linear(
                 f"gap = np.abs(three - one - two){list(place) if place else ''}",
                 f"assert gap <= {float(allowed[place])!r}, gap",
             )
+
+
+def _size(x: Array) -> float:
+    return float(np.max(np.abs(x), initial=0.0)) if is_differentiable(x) else 0.0
 
 
 def adjoint(

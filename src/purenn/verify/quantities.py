@@ -19,7 +19,7 @@ def values(
     example: Example,
     given: Mapping[str, Sequence[Array]],
     truth: Truth,
-    by_jax: dict[str, rivals.Answer],
+    by_others: Mapping[str, Sequence[Array]],
     unlucky: Callable[[], list[rivals.Errors]],
 ) -> Iterator[Quantity]:
     """The leaves of the values that were given under these names."""
@@ -32,9 +32,10 @@ def values(
                     y,
                     truth.value[k],
                     truth.value_scales[k],
-                    {who: answer.value[k] for who, answer in by_jax.items()},
+                    {who: value[k] for who, value in by_others.items()},
                     partial(conditioning.of_value, told, example, k),
                     partial(_value_errors, unlucky, k),
+                    exact=told.kind == "exact",
                     extreme=extreme,
                 )
 
@@ -66,9 +67,10 @@ def cotangents(
                     partial(_leaf_of, conditioned, i),
                     partial(_cotangent_errors, unlucky, i),
                     partial(_leaf_of, on_the_way, i) if by_jax else None,
-                    rounding(example, None if by_jax else first),
+                    rounding(told, example, first),
                     told.kind == "exact",
                     flushed,
+                    0.0 if by_jax else _steepness(example, first),
                     extreme,
                 ),
             )
@@ -88,16 +90,30 @@ def _cotangent_errors(unlucky: Callable[[], list[rivals.Errors]], i: int) -> lis
     return [off for errors in unlucky() if (off := errors.cotangents[i]) is not None]
 
 
-def rounding(example: Example, answer: Answer | None = None) -> float:
-    """The rounding error of a number as large as dy, or as dy times the answer's value."""
-    sizes = [
-        floats.eps(dy.dtype) * float(np.max(np.abs(dy), initial=0.0))
-        for dy in example.cotangents
-        if is_differentiable(dy)
-    ]
-    values = answer.value if answer else ()
-    largest = max((float(np.max(np.abs(y), initial=0.0)) for y in values), default=0.0)
-    return 2 * max(sizes, default=0.0) * (largest if answer else 1.0)
+def rounding(told: Oracle, example: Example, answer: Answer) -> float:
+    """The rounding error of a number as large as dy; of dy times the value, if that is all we know.
+
+    A value that cancels to 0 has terms that are as large as it is at calm inputs.
+    """
+    sizes = [floats.eps(dy.dtype) * _largest([dy]) for dy in _numbers(example.cotangents)]
+    value = 1.0
+    if told.kind == "numeric":
+        value = max(_largest(answer.value), conditioning.calm_value(told, example))
+    return 2 * max(sizes, default=0.0) * value
+
+
+def _steepness(example: Example, answer: Answer) -> float:
+    """|dy|·|y| / |x|, as large as dy times the derivative of y on average."""
+    over = max(1.0, _largest(example.arrays))
+    return _largest(example.cotangents) * _largest(answer.value) / over
+
+
+def _numbers(arrays: Sequence[Array]) -> list[Array]:
+    return [x for x in arrays if is_differentiable(x)]
+
+
+def _largest(arrays: Sequence[Array]) -> float:
+    return max((float(np.max(np.abs(x), initial=0.0)) for x in _numbers(arrays)), default=0.0)
 
 
 def _has_subnormal(x: Array) -> bool:
@@ -107,9 +123,8 @@ def _has_subnormal(x: Array) -> bool:
 
 def _is_extreme(example: Example) -> bool:
     """Whether the square of a number leaves the range of its dtype."""
-    numbers = [x for x in (*example.arrays, *example.cotangents) if is_differentiable(x)]
     return any(
         bool(np.any(np.abs(x) > floats.largest(x.dtype) ** 0.5))
         or bool(np.any((x != 0) & (np.abs(x) < floats.tiny(x.dtype) ** 0.5)))
-        for x in numbers
+        for x in _numbers((*example.arrays, *example.cotangents))
     )

@@ -65,7 +65,9 @@ def look(
             {} if told.kind == "numeric" else {"jax.jvp": rivals.jvp(told, example, tangents)[k]},
             partial(conditioning.of_tangent, told, example, v, k),
             partial(_less_lucky, told, example, tangents, exact, k),
-            partial(conditioning.pushed_on_the_way, told, example, v, k),
+            None
+            if told.kind == "numeric"
+            else partial(conditioning.pushed_on_the_way, told, example, v, k),
             rounding=2 * floats.eps(dy.dtype),
             exact=told.kind == "exact",
         )

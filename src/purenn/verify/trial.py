@@ -17,7 +17,6 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 
 from purenn.verify import assess, calls, draw, nonfinite, oracles, values
 from purenn.verify.annotations import Signature
-from purenn.verify.calls import Failure
 from purenn.verify.examples import Example, Fixed
 from purenn.verify.record import Record
 from purenn.verify.rules import Rule, fixed_arguments
@@ -65,6 +64,7 @@ class Trial:
     def run(self, data: st.DataObject) -> None:
         """Draw an example and raise ``Refused`` if the rule fails on it."""
         example, outputs = self.draw(data)
+        cause: Exception | None
         if example.bits in self.seen:  # different bytes may be read as the same numbers
             cause = self.seen[example.bits]
         elif time.monotonic() > self.stop:
@@ -72,6 +72,9 @@ class Trial:
             return
         else:
             cause = self.seen[example.bits] = self.refused(example, outputs)
+        if isinstance(cause, assess.OutsideError):
+            self.record.refused = cause
+            hypothesis.reject()
         if cause is not None:
             raise Refused(example, cause) from cause
 
@@ -79,7 +82,7 @@ class Trial:
         """Why the rule fails on the example, if it does."""
         try:
             assess.assess(self.rule, example, outputs, self.signature, self.devices, self.record)
-        except (Failure, assess.RaisedError) as cause:
+        except Exception as cause:  # also ours: Hypothesis asks again and wants the same answer
             return cause
         return None
 

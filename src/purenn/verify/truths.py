@@ -39,7 +39,9 @@ def truth(oracle: Oracle, example: Example) -> Truth:
     value, jacobians = derivatives(oracle, example)
     with flint.ctx.workprec(_BITS):
         dys = [None if is_nothing(dy) else balls.from_floats(dy) for dy in example.cotangents]
-        value_scales = [balls.absolute(y) for y in value]
+        value_scales = [
+            balls.absolute(y) if y.dtype == object else balls.zeros(y.shape) for y in value
+        ]
         for x, row in zip(example.arrays, jacobians, strict=True):
             for k, j in enumerate(row):
                 if j is not None and value[k].dtype == object:
