@@ -16,6 +16,39 @@ leaky_relu, gelu, softmax, log_softmax = (
 square_root, sine = jnp.sqrt, jnp.sin
 
 
+def gelu_by_erf(x: jax.Array) -> jax.Array:
+    return jax.nn.gelu(x, approximate=False)  # with erfc, which does not cancel
+
+
+def gelu_by_sigmoid(x: jax.Array) -> jax.Array:
+    return x * jax.nn.sigmoid(2 * jnp.sqrt(2 / jnp.pi) * (x + 44715 / jnp.float32(1e6) * x**3))
+
+
+def swish(x: jax.Array, beta: jax.Array) -> jax.Array:
+    return x * jax.nn.sigmoid(beta * x)
+
+
+arctanh, sort = jnp.arctanh, jnp.sort
+
+
+def best(x: jax.Array) -> Any:
+    return x.max(axis=-1), x.argmax(axis=-1)
+
+
+def box_blur(x: jax.Array) -> Any:
+    start = jnp.zeros((), x.dtype)  # which is no constant under jit: JAX cannot go backwards there
+    return jax.lax.reduce_window(x, start, jax.lax.add, (1, 3), (1, 1), ((0, 0), (1, 1)))
+
+
+def gate(kernel: jax.Array, x: jax.Array) -> jax.Array:
+    a, b = (x @ kernel).T
+    return jax.nn.sigmoid(a) * jnp.tanh(b)
+
+
+def softmax_of_columns(x: jax.Array) -> jax.Array:
+    return jax.nn.softmax(x, axis=0)
+
+
 def power(x: jax.Array) -> jax.Array:
     return x**2.5
 

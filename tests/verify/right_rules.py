@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float as In
+from scipy.special import erf
 
 from purenn.typing import Annotated, Array, Float, Index, Int, Interval, OneOf
 
@@ -66,6 +67,34 @@ def gelu_vjp(x: X) -> Any:
         return (dy * (0.5 * (1 + t) + 0.5 * x * (1 - t**2) * inner),)
 
     return 0.5 * x * (1 + t), pullback
+
+
+def gelu_by_erf_vjp(x: X) -> Any:
+    t = x.dtype.type
+    cdf = (1 + erf(x / t(np.sqrt(2)))) / 2
+    pdf = np.exp(-x * x / 2) / t(np.sqrt(2 * np.pi))
+    return x * cdf, lambda dy: (dy * (cdf + x * pdf),)
+
+
+def gelu_by_sigmoid_vjp(x: X) -> Any:
+    return gelu_vjp(x)
+
+
+def swish_vjp(x: X, beta: float) -> Any:
+    b = x.dtype.type(beta)
+    s = 1 / (1 + np.exp(-b * x))
+
+    def pullback(dy: Array) -> tuple[Array, float]:
+        slope = s * (1 - s)
+        return dy * (s + b * x * slope), float(np.sum(dy * x * x * slope))
+
+    return x * s, pullback
+
+
+def arctanh_vjp(x: X) -> Any:
+    if np.any(np.abs(x) > 1):
+        raise ValueError("arctanh of what is beyond one")
+    return np.arctanh(x), lambda dy: (dy / (1 - x * x),)
 
 
 def power_vjp(x: Annotated[X, Interval(gt=0, le=10)]) -> Any:
@@ -199,6 +228,49 @@ def product_vjp(x: Annotated[Float[Array, "rows 3"], Interval(ge=0.5, le=2)]) ->
     return y, lambda dy: (dy[:, None] * y[:, None] / x,)
 
 
+def sort_vjp(x: Float[Array, " n"]) -> Any:
+    order = np.argsort(x, kind="stable")
+
+    def pullback(dy: Array) -> tuple[Array]:
+        dx = np.empty_like(dy)
+        dx[order] = dy
+        return (dx,)
+
+    return x[order], pullback
+
+
+def best_vjp(x: Rows) -> Any:
+    place = x.argmax(axis=-1)
+    rows = np.arange(len(x))
+
+    def pullback(dy: tuple[Array, Any]) -> tuple[Array]:
+        dx = np.zeros_like(x)
+        dx[rows, place] = dy[0]
+        return (dx,)
+
+    return (x[rows, place], place), pullback
+
+
+def box_blur_vjp(x: Float[Array, "rows n"]) -> Any:
+    ahead, behind = np.pad(x, ((0, 0), (0, 1)))[:, 1:], np.pad(x, ((0, 0), (1, 0)))[:, :-1]
+
+    def pullback(dy: Array) -> tuple[Array]:
+        return (dy + np.pad(dy, ((0, 0), (1, 0)))[:, :-1] + np.pad(dy, ((0, 0), (0, 1)))[:, 1:],)
+
+    return x + ahead + behind, pullback
+
+
+def gate_vjp(kernel: Float[Array, "n 2"], x: Float[Array, "batch n"]) -> Any:
+    a, b = (x @ kernel).T
+    z, n = (1 + np.tanh(a / 2)) / 2, np.tanh(b)
+
+    def pullback(dy: Array) -> tuple[Array, Array]:
+        d = np.stack([dy * n * z * (1 - z), dy * z * (1 - n * n)], axis=-1)
+        return x.T @ d, d @ kernel.T
+
+    return z * n, pullback
+
+
 class Cell(TypedDict):
     hidden: Float[Array, "h h"]
     input: Float[Array, "n h"]
@@ -266,6 +338,16 @@ def sine_jvp(primals: tuple[X], tangents: tuple[X]) -> Any:
 
 def sine(x: Annotated[X, Interval(ge=-10, le=10)]) -> Any:
     return np.sin(x)
+
+
+def softmax_of_columns(x: Rows) -> Any:
+    e = np.exp(x - x.max(axis=0, initial=-np.inf))
+    return e / e.sum(axis=0)
+
+
+def softmax_of_columns_jvp(primals: tuple[Rows], tangents: tuple[Rows]) -> Any:
+    y, dx = softmax_of_columns(primals[0]), tangents[0]
+    return y, y * (dx - (y * dx).sum(axis=0))
 
 
 @jax.custom_vjp

@@ -67,7 +67,10 @@ def test_a_right_gradient_passes() -> None:
 @pytest.mark.parametrize(
     ("factor", "told"),
     [
-        (1 / 32, "0.0312 times the derivative of the loss: 0.0312 = 1/32, the size of the batch's"),
+        (
+            1 / 32,
+            "0.03125 times the derivative of the loss: 0.03125 = 1/32, the size of the batch's",
+        ),
         (32, "32 times the derivative of the loss: 32 = 32, the size of the batch's first axis"),
         (2, "2 times the derivative of the loss: 2 = 2"),
         (0.5, "0.5 times the derivative of the loss: 0.5 = 1/2"),
@@ -313,7 +316,7 @@ def test_a_loss_that_stays_in_float32_is_checked_as_far_as_it_goes() -> None:
     params = tree.map(lambda x: x.astype(np.float32), START)
     batch = INPUTS.astype(np.float32), LABELS
     assert check_gradient(grad, loss, params, batch).verdict == "pass"
-    with pytest.raises(DerivativeError, match=r"0\.0312 = 1/32"):
+    with pytest.raises(DerivativeError, match=r"0\.03125 = 1/32"):
         check_gradient(lambda *args: times(1 / 32, grad(*args)), loss, params, batch)
 
 

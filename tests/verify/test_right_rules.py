@@ -2,9 +2,10 @@ import pytest
 
 from purenn import verify
 from purenn.verify import Rule
-from tests.verify import right_reference, right_rules
+from tests.verify import right_by_numbers, right_reference, right_rules
 
 RULES = verify.discover(right_rules, right_reference)
+BY_NUMBERS = verify.discover(right_by_numbers, "numeric")
 
 
 def test_the_rules_are_all_found() -> None:
@@ -13,7 +14,7 @@ def test_the_rules_are_all_found() -> None:
     assert {rule.convention for rule in RULES} == {"vjp", "fwd_bwd", "grad", "jvp", "custom_vjp"}
 
 
-@pytest.mark.parametrize("rule", RULES, ids=str)
+@pytest.mark.parametrize("rule", [*RULES, *BY_NUMBERS], ids=str)
 def test_what_is_right_is_not_accused(rule: Rule) -> None:
     told = {seed: verify.examine(rule, seed=seed, kept=None) for seed in range(10)}
     accused = {seed: verdict.reason for seed, verdict in told.items() if verdict.verdict != "pass"}

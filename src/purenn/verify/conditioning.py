@@ -19,6 +19,7 @@ from purenn.verify.truths import (
     derivatives,
     is_nothing,
     pulled_back,
+    pushed,
     pushed_scale,
     truth,
 )
@@ -87,10 +88,12 @@ def on_the_way(oracle: Oracle, example: Example) -> Leaves:
                 np.fmax(total, np.where(np.isfinite(terms), terms, 0.0), out=total)
     rng = np.random.default_rng(0)
     calm = [_by_autodiff(oracle, wide.moved(_calm(wide.arrays, rng))) for _ in range(_CALM)]
+    sizes_of_x = (np.max(np.abs(x), initial=1.0) for x in wide.arrays if is_differentiable(x))
+    longest = max(sizes_of_x, default=1.0)
     for total, *dxs in zip(largest, *calm, strict=True):
         if total is not None:
             sizes = np.nan_to_num(np.abs(np.stack(dxs)), posinf=0.0)  # outside of the domain
-            np.fmax(total, np.quantile(sizes, 0.75, axis=0), out=total)
+            np.fmax(total, np.quantile(sizes, 0.75, axis=0) * longest, out=total)
     return largest
 
 
@@ -132,7 +135,7 @@ def of_tangent(oracle: Oracle, example: Example, v: Sequence[Array | None], leaf
     """Σ over all x of |∂(J·v)/∂x|·‖x‖∞: what relative errors of the inputs do to a tangent."""
     shape = example.cotangents[leaf].shape
     if oracle.kind != "exact":
-        return np.zeros(shape)
+        return _of_estimated_tangent(oracle, _in_float64(example), v, leaf)
     trace = trace_of(oracle.function, example.structure, example.dtype)
     tangents = [None if t is None else np.asarray(t, np.float64)[None] for t in v]
 
@@ -152,6 +155,28 @@ def of_tangent(oracle: Oracle, example: Example, v: Sequence[Array | None], leaf
                 for x, move in zip(example.arrays, moves, strict=True)
             ]
             total += balls.least((tangent(moved) - here) / _STEP)
+    return total
+
+
+def _of_estimated_tangent(
+    oracle: Oracle, example: Example, v: Sequence[Array | None], leaf: int
+) -> Array:
+    step = 1e-3
+
+    def tangent(at: Example) -> Array:
+        column = [row[leaf] for row in derivatives(oracle, at)[1]]
+        return balls.nearest(pushed(v, column, at.cotangents[leaf].shape))
+
+    here = tangent(example)
+    total = np.zeros(here.shape)
+    for moves in _moves(example.arrays, 0):
+        moved = [
+            x if move is None else np.asarray(x + step * move)
+            for x, move in zip(example.arrays, moves, strict=True)
+        ]
+        with suppress(Exception):  # outside of the domain
+            change = np.abs(tangent(example.moved(moved)) - here) / step
+            total += np.where(np.isfinite(change), change, 0.0)
     return total
 
 

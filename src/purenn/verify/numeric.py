@@ -102,6 +102,9 @@ def jacobians(
     xs = [np.array(x, np.float64) for x in xs]
     ys = quietly(f, [x.copy() for x in xs])
     shapes, here = [np.shape(y) for y in ys], _real(ys)
+    narrow = np.repeat(
+        [np.asarray(y).dtype != np.float64 for y in ys], [int(np.prod(shape)) for shape in shapes]
+    )
 
     def at(i: int, place: Shape, step: Any) -> Any:
         moved = [x.astype(np.result_type(x, type(step))) for x in xs]
@@ -116,7 +119,7 @@ def jacobians(
     fine = np.any([np.zeros(here.shape, bool), *(it.fine for it in samples.values())], axis=0)
     estimates, errors = ([np.zeros((*x.shape, here.size)) for x in xs] for _ in range(2))
     for (i, place), it in samples.items():
-        found = slope(it, np.where(fine, EPS, EPS32))
+        found = slope(it, np.where(fine, EPS, EPS32), narrow)
         if analytic and np.any(found.smooth):
             sharper = _sharpen(found, it, partial(at, i, place))
             analytic, found = sharper is not None, sharper or found
@@ -167,13 +170,15 @@ def _ladder(size: float) -> Array:
 
 
 @np.errstate(all="ignore")
-def slope(it: Samples, rounding: Array) -> Slope:
+def slope(it: Samples, rounding: Array, narrow: Array | None = None) -> Slope:
     """The derivative at the middle of the samples.
 
     Args:
         it: Samples on a ladder.
         rounding: The eps that the results are computed with, (m,): where no step changes a
             result, that is all there is to tell how large its derivative can be.
+        narrow: Whether the results may be rounded to less than float64, (m,). If not, small
+            stairs are stairs and no rounded slope, for all that is known. By default they may.
     """
     h, even = it.steps[:, None], it.ahead - 2 * it.here + it.behind
     ahead, behind = it.ahead - it.here, it.here - it.behind
@@ -188,8 +193,10 @@ def slope(it: Samples, rounding: Array) -> Slope:
     uneven = 2 * np.abs(even[:-1] * (h[1:] / h[:-1]) ** 2 - even[1:])
     uneven = np.concatenate([np.zeros_like(even[:1]), uneven])
 
+    all_narrow = np.ones(it.here.shape, bool)
+
     def limit(rise: Array, moves: Array, power: int, noise: Array) -> tuple[Array, Array, Array]:
-        known = noise, floor, unseen, it.fine
+        known = noise, floor, unseen, it.fine, all_narrow if narrow is None else narrow
         return _limit(_Quotients(rise / h, moves, it.steps, it.size, power, *known))
 
     moves = np.maximum(np.abs(ahead), np.abs(behind))
@@ -233,6 +240,7 @@ class _Quotients(NamedTuple):
     floor: Array
     unseen: Array
     fine: Array
+    narrow: Array
 
 
 def _limit(it: _Quotients) -> tuple[Array, Array, Array]:
@@ -316,7 +324,7 @@ def _staircase(
     )
     middle, radius, _ = (float(x[0]) for x in _limit(column))
     level = unseen / flat
-    if stair <= unseen and abs(middle) - radius <= level:
+    if it.narrow[c] and stair <= unseen and abs(middle) - radius <= level:
         return (middle, radius) if radius <= level else (0.0, level)
     low, high = min(-level, middle - radius), max(level, middle + radius)
     return (low + high) / 2, (high - low) / 2

@@ -82,7 +82,7 @@ def directional(
     if oracle.kind != "exact":
         with flint.ctx.workprec(_BITS):
             found = [
-                _pushed(v, [row[k] for row in truth.jacobians], dy.shape)
+                pushed(v, [row[k] for row in truth.jacobians], dy.shape)
                 for k, dy in enumerate(example.cotangents)
             ]
         if oracle.kind != "numeric" or not any(np.any(_blurred(ball)) for ball in found):
@@ -125,10 +125,10 @@ def pushed_scale(truth: Truth, leaf: int, v: Sequence[Array | None], shape: Shap
         column = [
             None if row[leaf] is None else balls.absolute(row[leaf]) for row in truth.jacobians
         ]
-        return balls.nearest(_pushed([None if t is None else np.abs(t) for t in v], column, shape))
+        return balls.nearest(pushed([None if t is None else np.abs(t) for t in v], column, shape))
 
 
-def _pushed(v: Sequence[Array | None], column: Sequence[Balls | None], shape: Shape) -> Balls:
+def pushed(v: Sequence[Array | None], column: Sequence[Balls | None], shape: Shape) -> Balls:
     """Σ over the arguments: J·v, one leaf of the value."""
     total = balls.zeros(shape)
     for t, j in zip(v, column, strict=True):

@@ -105,6 +105,9 @@ def each_direction(product: Function, a: Any, b: Any, ranks: Sequence[int]) -> A
     if not any(in_front):
         return product(a, b)
     count = len(a if in_front[0] else b)
+    if not count:
+        plain = [zeros(x.shape[1:]) if f else x for x, f in zip((a, b), in_front, strict=True)]
+        return np.asarray(product(*plain))[np.newaxis][:0]
     rows = [x if front else [x] * count for x, front in zip((a, b), in_front, strict=True)]
     return np.stack([product(*pair) for pair in zip(*rows, strict=True)])
 
