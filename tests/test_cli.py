@@ -63,6 +63,8 @@ def test_verify_of_a_file_tells_people_programs_and_browsers(tmp_path: Path) -> 
     assert re.search(r"double: fail\nin float32: dx\[\d\]: got .*, expected", result.stdout)
     assert "cube: examined against numeric (no reference)" in result.stdout
     assert "1 of 2 rules passed" in result.stdout
+    alone = run(tmp_path, "verify", "my_rules.py", "--against", "my_reference.py", "double", *FEW)
+    assert "0 of 1 rules passed" in alone.stdout
     report = json.loads((tmp_path / "out.json").read_text())
     assert report["environment"]["target"] == "my_rules.py"
     double, cube = report["rules"]
@@ -130,7 +132,9 @@ def test_demo_refuses_a_kind_of_picture_that_there_is_not(tmp_path: Path) -> Non
     assert "--output: digits.foo is none of " in result.stderr
 
 
-@pytest.mark.parametrize("arguments", [[], ["verify", "--examples", "0"], ["dance"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["verify", "--examples", "0"], ["dance"], ["demo", "x"], ["verify", "--x"]]
+)
 def test_wrong_usage_has_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         main(arguments)

@@ -40,6 +40,7 @@ REASONS = {
     "wrong_shape": r"dx is an array of shape .*, expected an array of shape",
     "wrong_writes_to_dy": "(dy was written to|cannot set WRITEABLE)",
     "wrong_second_call": "a second call of the pullback gives other bits",
+    "wrong_keeps_x_outside": "the pullback after calls with other arguments gives other bits",
     "wrong_raises": "RuntimeError: not today",
     "wrong_value": r"y.*: got .*, expected .*, off by .* ULP",
     "wrong_dense_kernel_of_first_example": r"dkernel\[\d, \d\]: got .* expected",
@@ -54,7 +55,7 @@ def test_the_reason_says_what_is_wrong(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in FUNCTIONS if name.startswith("wrong_")])
 def test_every_mistake_is_caught_and_its_counterexample_fails_as_the_rule_does(name: str) -> None:
-    verdict = examine(as_rule(name))
+    verdict = examine(as_rule(name), examples=40)
     assert verdict.verdict == ("error" if name == "wrong_raises" else "fail")
     failure = RuntimeError if name == "wrong_raises" else (AssertionError, ValueError)
     with np.errstate(all="ignore"), pytest.raises(failure):
@@ -71,6 +72,48 @@ def test_what_the_reference_does_wrong_is_said_of_the_reference() -> None:
     rule = rule._replace(reference=lambda x: (x, x))
     reason = examine(rule).reason
     assert "y is an array of shape" in reason
+
+
+def test_a_reference_with_another_signature_is_told() -> None:
+    rule = as_rule("wrong_sign")._replace(reference=lambda x, scale: x * scale)
+    verdict = examine(rule)
+    assert verdict.verdict == "error"
+    assert verdict.reason == (
+        "the reference has another signature: missing a required argument: 'scale'; "
+        "it takes (x, scale), the rule (x)"
+    )
+
+
+def test_what_the_rule_refuses_and_has_no_value_is_outside_of_its_domain() -> None:
+    def root_vjp(x: Float[Array, " n"]) -> object:
+        if np.any(x <= 0):
+            raise ValueError("not positive")
+        return np.sqrt(x), lambda dy: (dy / (2 * np.sqrt(x)),)
+
+    verdict = examine(Rule("root", None, root_vjp, lambda x: jnp.sqrt(x - 0)))
+    assert verdict.verdict == "error"  # at 0 there is a value
+    assert "ValueError: not positive" in verdict.reason
+    outside = Rule("root", None, root_vjp, lambda x: jnp.where(x > 0, jnp.sqrt(x), jnp.nan))
+    assert examine(outside).reason == ""
+
+
+def test_where_squares_overflow_a_textbook_form_may_fail_but_not_before() -> None:
+    def norm_vjp(x: wrong_rules.M) -> object:
+        y = np.sqrt((x * x).sum(axis=-1) + x.dtype.type(1))
+        return y, lambda dy: (dy[:, None] * x / y[:, None],)
+
+    def norm(x: Any) -> Any:
+        return jnp.sqrt(jnp.sum(x**2, axis=-1) + 1)
+
+    verdict = examine(Rule("norm", None, norm_vjp, norm), "float32", examples=60)
+    assert verdict.reason == ""
+
+    def exp_vjp(x: wrong_rules.M) -> object:
+        e = np.exp(x)
+        return e / (1 + e), lambda dy: (dy * e / (1 + e) ** 2,)
+
+    rule = Rule("logistic", None, exp_vjp, jax.nn.sigmoid)
+    assert "nan" in examine(rule, "float32", examples=60).reason
 
 
 def test_at_a_kink_the_message_gives_both_ends() -> None:

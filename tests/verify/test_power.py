@@ -8,7 +8,7 @@ from purenn.typing import Array
 from purenn.verify import Rule
 from purenn.verify.mutants import MUTANTS
 from purenn.verify.power import power
-from tests.verify import wrong_rules
+from tests.verify import right_reference, right_rules, wrong_rules
 
 RULES = {rule.name: rule for rule in verify.discover(purenn.ops, reference.ops)}
 
@@ -20,6 +20,14 @@ def test_no_mistake_survives(name: str) -> None:
     assert found.survived == ()
     assert len(found.caught) + len(found.equivalent) == len(MUTANTS)
     assert len(found.caught) >= 40
+
+
+def test_mistakes_are_made_in_gradients_too() -> None:
+    rules = verify.discover(right_rules, right_reference)
+    found = power(next(rule for rule in rules if rule.convention == "grad"), examples=20)
+    assert (found.verdict, found.survived) == ("pass", ())
+    assert {"sign", "no 1/N", "swapped", "writes to x"} <= set(found.caught)
+    assert {"no dy", "writes to dy", "accumulates"} <= set(found.equivalent)
 
 
 def test_what_is_no_mistake_for_a_rule_is_recognised() -> None:

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,6 +79,11 @@ def test_each_rule_has_its_verdict_whatever_the_others_do(folder: Path) -> None:
     }
     assert "it matters what was called before" in found["remembers"].reason
     assert "it matters what was called before" not in found["wrong"].reason
+    for name in ("remembers", "wrong"):
+        alone = subprocess.run(
+            [sys.executable, "-c", found[name].counterexample], capture_output=True, text=True
+        )
+        assert "AssertionError" in alone.stderr
     assert "RuntimeError: not today" in found["raises"].reason
     assert "SIGABRT" in found["crashes"].reason
     assert "argument 'x' has no annotation" in found["unsaid"].reason

@@ -118,6 +118,14 @@ def wrong_second_call(x: X) -> Any:
     return like(np.tanh(x), x), pullback
 
 
+_kept: dict[str, Array] = {}
+
+
+def wrong_keeps_x_outside(x: X) -> Any:
+    _kept["x"] = x
+    return like(np.tanh(x), x), lambda dy: (like(dy * sech2(_kept["x"]), x),)
+
+
 def wrong_raises(x: X) -> Any:
     raise RuntimeError("not today")
 

@@ -317,7 +317,7 @@ def judged(it: Quantity, record: Record, check: str, code: str, at: Array | None
                 record.point(it.name, at, found.errors, found.rivals)
     record.decided(check, found.errors.size, found.undecided)
     if found.excused:
-        record.excused[found.excused] = None
+        record.excused[found.excused] = record.excused.get(found.excused, 0) + 1
     if found.place is None:
         record.saw(check)
         return

@@ -29,6 +29,9 @@ _SINGLY = 32
 # The parts of the way from the origin at which terms are looked for.
 _ON_THE_WAY = (0.5, 0.0)
 _CALM = 9
+
+# A factor as large as this is all that another argument is allowed to be.
+_LONGEST = 128.0
 _STEP = arb(2) ** -64
 _BITS = 160
 
@@ -89,7 +92,7 @@ def on_the_way(oracle: Oracle, example: Example) -> Leaves:
     rng = np.random.default_rng(0)
     calm = [_by_autodiff(oracle, wide.moved(_calm(wide.arrays, rng))) for _ in range(_CALM)]
     sizes_of_x = (np.max(np.abs(x), initial=1.0) for x in wide.arrays if is_differentiable(x))
-    longest = max(sizes_of_x, default=1.0)
+    longest = min(max(sizes_of_x, default=1.0), _LONGEST)
     for total, *dxs in zip(largest, *calm, strict=True):
         if total is not None:
             sizes = np.nan_to_num(np.abs(np.stack(dxs)), posinf=0.0)  # outside of the domain

@@ -16,6 +16,9 @@ TOLERANCE = 8.0
 POOR = 1e-3
 """A truth that is less certain than this part of its terms, or of their average, judges nothing."""
 
+BEYOND = "a square that leaves the range"
+"""What it is excused by where numbers are too large or too small to be squared."""
+
 
 class Quantity(NamedTuple):
     """A value, a cotangent or a tangent, in everybody's telling."""
@@ -132,8 +135,9 @@ def judge(it: Quantity) -> Judgement:
     if it.extreme:
         wrong &= np.isfinite(it.ours) & (found > all_digits)
         if not wrong.any():
-            return result._replace(excused="a square that leaves the range")
-    weight = np.where(wrong, found - np.minimum(excused, found), -1.0)
+            return result._replace(excused=BEYOND)
+    with np.errstate(invalid="ignore"):
+        weight = np.where(wrong, found - np.minimum(excused, found), -1.0)
     weight = np.where(np.isnan(weight), np.inf, weight)
     place = np.unravel_index(int(np.argmax(weight)), found.shape)
     return result._replace(place=tuple(int(i) for i in place))

@@ -48,7 +48,7 @@ def power(
     A mistake that is not caught is compared with the truth: if on all inputs its cotangents are
     within the tolerance without any excuse, it is equivalent to the rule. Otherwise it survives.
     """
-    if rule.convention in ("jvp", "grad"):
+    if rule.convention == "jvp":
         return Power(str(rule), "pass", reason="mistakes are seeded into pullbacks, it has none")
     try:
         signature = annotations.signature(annotated(rule), {})
@@ -58,6 +58,7 @@ def power(
     alive = list(MUTANTS)
     excused: set[str] = set()
     wrongs: dict[Any, Rule] = {}
+    by_contract = _BY_CONTRACT - (_BY_PULLBACK if rule.convention == "grad" else set())
 
     def look(trial: Trial, data: st.DataObject) -> None:
         example, outputs = trial.draw(data)
@@ -68,9 +69,9 @@ def power(
             wrong = wrongs.setdefault((mutant.name, outputs), mutated(rule, mutant, outputs))
             try:
                 answer = calls.call(wrong, example, outputs, signature)
-                if mutant.name in _BY_CONTRACT:
+                if mutant.name in by_contract:
                     excused.add(mutant.name)
-                elif _bits(answer) != _bits(right):
+                elif not _same(answer, right):
                     truth = truth or truths.truth(assess.oracle(rule, example, signature), example)
                     if _is_right(answer, truth):
                         continue
@@ -101,6 +102,8 @@ def power(
 
 # Mistakes that show in what a call does rather than in what it returns.
 _BY_CONTRACT = {"writes to dy", "writes to x", "accumulates", "unsteady"}
+# Of those, what only a pullback can do.
+_BY_PULLBACK = {"writes to dy", "accumulates"}
 
 
 def mutated(rule: Rule, mutant: Mutant, outputs: calls.Outputs) -> Rule:
@@ -113,7 +116,9 @@ def mutated(rule: Rule, mutant: Mutant, outputs: calls.Outputs) -> Rule:
         y, pullback = f_vjp(*primals, **trees["static"])
 
         def pull(dys: list[Array]) -> list[Array | None]:
-            return _leaves(primals, pullback(jax.tree.unflatten(outputs.treedef, dys)))
+            found = pullback(jax.tree.unflatten(outputs.treedef, dys))
+            rest = [None] * (len(primals) - len(found))  # a gradient by the first arguments
+            return _leaves(primals, (*found, *rest))
 
         return [np.asarray(leaf) for leaf in jax.tree.leaves(y)], pull
 
@@ -132,6 +137,13 @@ def mutated(rule: Rule, mutant: Mutant, outputs: calls.Outputs) -> Rule:
 
         return jax.tree.unflatten(outputs.treedef, ys), pullback
 
+    if rule.convention == "grad":
+
+        def wrong_grad(*primals: Any, **static: Any) -> Any:
+            y, pullback = wrong(*primals, **static)
+            return pullback(jax.tree.map(np.ones_like, y))
+
+        return rule._replace(derivative=wrong_grad)
     wrong.__name__ = f"{rule.name}_vjp"
     return rule._replace(derivative=wrong, convention="vjp", f=None)
 
@@ -147,8 +159,12 @@ def _leaves(primals: Any, cotangents: Sequence[Any]) -> list[Array | None]:
     return [None if dx is None else np.asarray(dx) for dx in found]
 
 
-def _bits(answer: Answer) -> Any:
-    return calls.bits(answer.value), calls.bits(answer.cotangents)
+def _same(one: Answer, other: Answer) -> bool:
+    pairs = zip((*one.value, *one.cotangents), (*other.value, *other.cotangents), strict=True)
+    return all(
+        a is b or (a is not None and b is not None and np.array_equal(a, b, equal_nan=True))
+        for a, b in pairs
+    )
 
 
 def _is_right(answer: Answer, truth: truths.Truth) -> bool:

@@ -30,7 +30,8 @@ class Record:
     sources: dict[str, None] = field(default_factory=dict)
     refused: Exception | None = None
     in_time: bool = True
-    excused: dict[str, None] = field(default_factory=dict)
+    excused: dict[str, int] = field(default_factory=dict)
+    """By what, and how often."""
     failing: list[tuple[Example, Answer]] = field(default_factory=list)
     telling: list[tuple[Example, Answer]] = field(default_factory=list)
     """Answers to inputs that have many different numbers, right or wrong."""

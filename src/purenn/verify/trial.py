@@ -18,6 +18,7 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 from purenn.verify import assess, calls, draw, nonfinite, oracles, values
 from purenn.verify.annotations import Signature
 from purenn.verify.examples import Example, Fixed
+from purenn.verify.judge import BEYOND
 from purenn.verify.record import Record
 from purenn.verify.rules import Rule, fixed_arguments
 
@@ -26,8 +27,11 @@ class Refused(Exception):
     """An input on which a rule fails or raises."""
 
     def __init__(self, example: Example, cause: Exception) -> None:
-        super().__init__(str(cause))
+        super().__init__(example, cause)
         self.example, self.cause = example, cause
+
+    def __str__(self) -> str:
+        return str(self.cause)
 
 
 @dataclass
@@ -43,8 +47,8 @@ class Trial:
     """The clock's reading at which to be done."""
     progress: Callable[[], None] = lambda: None
     """Called before each input."""
-    seen: dict[Any, Exception | None] = field(default_factory=dict)
-    """Why the rule failed on an example, ``None`` where it did not."""
+    seen: dict[Any, Refused | None] = field(default_factory=dict)
+    """What the rule failed with on an example, ``None`` where it did not."""
 
     @cached_property
     def pool(self) -> list[dict[str, Any]]:
@@ -64,19 +68,32 @@ class Trial:
     def run(self, data: st.DataObject) -> None:
         """Draw an example and raise ``Refused`` if the rule fails on it."""
         example, outputs = self.draw(data)
-        cause: Exception | None
-        if example.bits in self.seen:  # different bytes may be read as the same numbers
-            cause = self.seen[example.bits]
-        elif time.monotonic() > self.stop:
-            self.record.in_time = False
+        bits = example.bits  # different bytes may be read as the same numbers
+        if bits not in self.seen:
+            if time.monotonic() > self.stop:
+                self.record.in_time = False
+                return
+            self.seen[bits] = self.asked(example, outputs)
+        refused = self.seen[bits]
+        if refused is None:
             return
-        else:
-            cause = self.seen[example.bits] = self.refused(example, outputs)
-        if isinstance(cause, assess.OutsideError):
-            self.record.refused = cause
+        if isinstance(refused.cause, assess.OutsideError):
+            self.record.refused = refused.cause
             hypothesis.reject()
-        if cause is not None:
-            raise Refused(example, cause) from cause
+        raise Refused(*refused.args) from refused.cause
+
+    def asked(self, example: Example, outputs: calls.Outputs) -> Refused | None:
+        """What the rule fails with on the example, or on one with smaller numbers.
+
+        The square of a large number may overflow; what fails before it does is no such case.
+        """
+        before = self.record.excused.get(BEYOND, 0)
+        cause = self.refused(example, outputs)
+        if cause is None and self.record.excused.get(BEYOND, 0) > before:
+            example = example.moved([*map(values.tamed, example.arrays)])
+            example = example._replace(cotangents=tuple(map(values.tamed, example.cotangents)))
+            cause = self.refused(example, outputs)
+        return None if cause is None else Refused(example, cause)
 
     def refused(self, example: Example, outputs: calls.Outputs) -> Exception | None:
         """Why the rule fails on the example, if it does."""

@@ -15,10 +15,11 @@ import numpy as np
 
 from purenn.typing import Array, Shape
 from purenn.verify import floats
+from purenn.verify.balls import is_number
 
 _PLAIN = (0.0, 1.0, -1.0, 0.5, 0.0, 2.0, -0.5, -2.0, 3.0, 0.0, -0.0)
-_CALM = 176
-"""In a table of numbers, the rows before this one hold none that is huge, tiny or saturates."""
+_CALM, _FAR = 176, 228
+"""In a table of numbers, the rows before these hold none that saturates; that is huge or tiny."""
 
 
 class Bytes:
@@ -52,12 +53,14 @@ def numbers(
     dtype: np.dtype[Any],
     constants: tuple[float, ...] = (),
 ) -> Array:
-    """Floats in [low, high] that the dtype holds exactly: all calm, of every kind, or tied."""
-    mode = source.one_of(("calm", "any", "any", "tied"))
+    """Floats in [low, high] that the dtype holds exactly: calm, of every kind, far, or tied."""
+    mode = source.one_of(("calm", "any", "far", "tied"))
     bytes_ = source.take((*shape, 2))
     row, column = bytes_[..., 0], bytes_[..., 1]
     if mode == "calm":
         row = row * _CALM // 256
+    elif mode == "far":
+        row = _CALM + row * (_FAR - _CALM) // 256
     found = table(low, high, dtype, constants)[row, column]
     if mode == "tied" and found.size:
         found = np.where(column % 2, found.flat[0], found.flat[-1])
@@ -106,11 +109,11 @@ def table(low: float, high: float, dtype: np.dtype[Any], constants: tuple[float,
         (24, listed(*both(*range(33), *(2**k for k in range(6, 11))))),
         (40, between(-1, 1)),
         (_CALM - 116, between(-8, 8)),
-        (16, listed(*both(tiny, huge, 17, far, least / 8))),
-        (32, between(-32, 32)),
-        (12, between(-far, far)),
+        (20, between(-32, 32)),
+        (20, between(-1.5 * far, 1.5 * far)),
         (6, at_low),
         (6, at_high),
+        (20, listed(*both(tiny, huge, *reversed(squarable(dtype)), 17, far, least / 8))),
         (8, np.clip(np.where(fraction < 0.5, -magnitude, magnitude), low, high)),
     ]
     found = np.empty((256, 256))
@@ -121,6 +124,20 @@ def table(low: float, high: float, dtype: np.dtype[Any], constants: tuple[float,
         found[start : start + count] = part[:count]
         start += count
     return found.astype(dtype)
+
+
+def squarable(dtype: np.dtype[Any]) -> tuple[float, float]:
+    """A small and a large number whose squares fit the dtype."""
+    return max(1e-18, 16 * floats.tiny(dtype) ** 0.5), min(1e18, floats.largest(dtype) ** 0.5 / 16)
+
+
+def tamed(x: Array) -> Array:
+    """``x`` with numbers whose squares fit its dtype; as it is if it holds none."""
+    if not is_number(x):
+        return x
+    small, large = squarable(x.dtype)
+    sizes = np.where(x == 0, 0, np.clip(np.abs(x).astype(np.float64), small, large))
+    return np.asarray(np.copysign(sizes, x.astype(np.float64)), x.dtype)
 
 
 def constants(functions: Sequence[Callable[..., Any] | None]) -> tuple[float, ...]:
