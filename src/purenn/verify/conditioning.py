@@ -26,8 +26,6 @@ from purenn.verify.truths import (
 
 # More inputs than this are moved together, eight times at random, which finds about as much.
 _SINGLY = 32
-# The parts of the way from the origin at which terms are looked for.
-_ON_THE_WAY = (0.5, 0.0)
 _CALM = 9
 
 # A factor as large as this is all that another argument is allowed to be.
@@ -36,20 +34,30 @@ _STEP = arb(2) ** -64
 _BITS = 160
 
 
-def of_cotangents(oracle: Oracle, example: Example, part: float = 1.0) -> Leaves:
+def of_cotangents(oracle: Oracle, example: Example) -> Leaves:
     """Per argument Σ over all x of |∂(Jᵀdy)/∂x|·‖x‖∞: what relative errors of x do to it.
 
-    The derivative is that at ``part`` of the way from the origin. Only its size matters, so that
-    quotients of differences in float64 will do.
+    Only its size matters, so that quotients of differences in float64 will do.
     """
     wide = _in_float64(example)
+    if oracle.kind == "numeric":
+        return _changes(oracle, wide, wide, 1e-3)
+    plain = _changes(oracle, wide, wide, 1e-8)
+    if all(np.max(np.abs(x), initial=0.0) < 1e6 for x in wide.arrays if is_differentiable(x)):
+        return plain
+    # Where x is large, a derivative may change over less than the plain step.
+    fine = _changes(oracle, wide, wide, 2.0**-50)
+    pairs = zip(plain, fine, strict=True)
+    return [None if a is None or b is None else np.fmax(a, b) for a, b in pairs]
+
+
+def _changes(oracle: Oracle, start: Example, example: Example, step: float) -> Leaves:
+    """The changes of Jᵀdy at ``start``, summed over moves as long as those arrays of ``example``."""
     estimated = oracle.kind == "numeric"
     pull = _estimated if estimated else _by_autodiff
-    step = 1e-3 if estimated else 1e-8
-    start = _shortened(wide, part)
     here = pull(oracle, start)
     total = [None if dx is None else np.zeros(dx.shape) for dx in here]
-    for moves in _moves(wide.arrays, 0 if estimated else _SINGLY):
+    for moves in _moves(example.arrays, 0 if estimated else _SINGLY):
         moved = [
             x if move is None else np.asarray(x + step * move)
             for x, move in zip(start.arrays, moves, strict=True)
@@ -82,9 +90,9 @@ def on_the_way(oracle: Oracle, example: Example) -> Leaves:
     """
     wide = _in_float64(example)
     largest = [np.zeros(x.shape) if is_differentiable(x) else None for x in wide.arrays]
-    for part in _ON_THE_WAY:
-        found = _by_autodiff(oracle, _shortened(wide, part))
-        moving = of_cotangents(oracle, example, part)
+    for start in _on_the_way(wide):
+        found = _by_autodiff(oracle, start)
+        moving = _changes(oracle, start, wide, 1e-2)  # long enough to take no kink for a curve
         for total, dx, change in zip(largest, found, moving, strict=True):
             if total is not None and dx is not None and change is not None:
                 terms = np.abs(dx) + change
@@ -122,9 +130,19 @@ def _calm(arrays: Sequence[Array], rng: np.random.Generator) -> list[Array]:
     ]
 
 
-def _shortened(example: Example, part: float) -> Example:
-    arrays = [np.asarray(part * x, x.dtype) if is_differentiable(x) else x for x in example.arrays]
-    return example.moved(arrays)
+def _on_the_way(example: Example) -> list[Example]:
+    """The example halfway to the origin, there, and twice with each number somewhere between."""
+    rng = np.random.default_rng(0)
+    found = []
+    for part in (0.5, 0.0, None, None):
+        arrays = [
+            np.asarray(x * (rng.random(x.shape) if part is None else part), x.dtype)
+            if is_differentiable(x)
+            else x
+            for x in example.arrays
+        ]
+        found.append(example.moved(arrays))
+    return found
 
 
 def _in_float64(example: Example) -> Example:
@@ -225,7 +243,7 @@ def pushed_on_the_way(
 
     rng = np.random.default_rng(0)
     calm = [terms(example.moved(_calm(example.arrays, rng))) for _ in range(_CALM)]
-    on_the_way = [terms(_shortened(example, part)) for part in _ON_THE_WAY]
+    on_the_way = [terms(start) for start in _on_the_way(example)]
     return np.asarray(np.maximum.reduce([np.quantile(calm, 0.75, axis=0), *on_the_way]))
 
 

@@ -11,11 +11,13 @@ from rich.console import Console
 from rich.table import Table
 
 from purenn.typing import Array
-from purenn.verify import annotations, assess, calls, judge, truths
+from purenn.verify import annotations, assess, calls, conditioning, judge, truths
+from purenn.verify.balls import Balls
 from purenn.verify.calls import Answer
 from purenn.verify.examine import admitted, annotated
-from purenn.verify.examples import is_differentiable
+from purenn.verify.examples import Example, is_differentiable
 from purenn.verify.mutants import MUTANTS, Mutant
+from purenn.verify.oracles import Oracle
 from purenn.verify.record import Record
 from purenn.verify.rules import Rule
 from purenn.verify.trial import Trial, search
@@ -72,8 +74,9 @@ def power(
                 if mutant.name in by_contract:
                     excused.add(mutant.name)
                 elif not _same(answer, right):
-                    truth = truth or truths.truth(assess.oracle(rule, example, signature), example)
-                    if _is_right(answer, truth):
+                    told = assess.oracle(rule, example, signature)
+                    truth = truth or truths.truth(told, example)
+                    if _is_right(answer, truth, told, example):
                         continue
                     excused.add(mutant.name)
                 else:
@@ -167,15 +170,25 @@ def _same(one: Answer, other: Answer) -> bool:
     )
 
 
-def _is_right(answer: Answer, truth: truths.Truth) -> bool:
-    """Whether everything is within the tolerance, measured strictly."""
+def _is_right(answer: Answer, truth: truths.Truth, told: Oracle, example: Example) -> bool:
+    """Whether everything is within the one tolerance, without any excuse."""
     values = zip(answer.value, truth.value, truth.value_scales, strict=True)
-    cotangents = zip(answer.cotangents, truth.cotangents, truth.cotangent_scales, strict=True)
+    if not all(_within(*its) for its in values):
+        return False
+    cotangents = list(zip(answer.cotangents, truth.cotangents, truth.cotangent_scales, strict=True))
+    if all(_within(*its) for its in cotangents):
+        return True
+    conditioned = zip(cotangents, conditioning.of_cotangents(told, example), strict=True)
     return all(
-        bool(np.all(judge.errors(ours, exact, scale) <= judge.TOLERANCE))
-        for ours, exact, scale in (*values, *cotangents)
-        if ours is not None and exact is not None and scale is not None and is_differentiable(ours)
+        _within(ours, exact, scale if scale is None or more is None else 4 * (scale + more))
+        for (ours, exact, scale), more in conditioned
     )
+
+
+def _within(ours: Array | None, exact: Balls | None, scale: Array | None) -> bool:
+    if ours is None or exact is None or scale is None or not is_differentiable(ours):
+        return True
+    return bool(np.all(judge.errors(ours, exact, scale) <= judge.TOLERANCE))
 
 
 def show(found: Sequence[Power], console: Console) -> int:
