@@ -52,7 +52,7 @@ def of_cotangents(oracle: Oracle, example: Example) -> Leaves:
 
 
 def _changes(oracle: Oracle, start: Example, example: Example, step: float) -> Leaves:
-    """The changes of Jᵀdy at ``start``, summed over moves as long as those arrays of ``example``."""
+    """The changes of Jᵀdy at ``start``, over moves as long as the arrays of ``example``."""
     estimated = oracle.kind == "numeric"
     pull = _estimated if estimated else _by_autodiff
     here = pull(oracle, start)
