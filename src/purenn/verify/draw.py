@@ -159,9 +159,9 @@ def known_sizes(known: dict[str, Any]) -> list[int]:
 
 
 def elsewhere(signature: Signature, example: Example) -> list[Example]:
-    """The same with other numbers, twice, as far as the annotations tell what is admitted."""
+    """The same with numbers of other signs, twice, as far as the annotations admit them."""
     found = []
-    for move in (lambda x: -1 - x, lambda x: x / 2 + 0.25):
+    for move in (lambda x: 1 - x, lambda x: -1 - x):
         primals = [
             _moved(list(leaves([its])), primal, move)
             for its, primal in zip(signature.positional.values(), example.primals, strict=True)

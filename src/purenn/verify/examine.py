@@ -181,7 +181,8 @@ def _verdict(
 ) -> Verdict:
     records = [trial.record for trial in trials]
     word: Word = "pass"
-    reason = counterexample = after_other_calls = ""
+    reason = counterexample = ""
+    after_other_calls: tuple[str, ...] = ()
     if isinstance(refused, Refused):
         word = "fail" if isinstance(refused.cause, Failure) else "error"
         dtype = refused.example.dtype
@@ -201,7 +202,8 @@ def _verdict(
         writes = "[arguments untouched]" in reason
         code = partial(reproduce.code, rule, refused.example, signature, shows, writes)
         counterexample = code()
-        after_other_calls = code(draw.elsewhere(signature, refused.example))
+        others = draw.elsewhere(signature, refused.example)
+        after_other_calls = tuple(code([other]) for other in others)
     elif refused is not None:
         word, reason = "error", _told(refused)
     checks = _merged(records)

@@ -242,8 +242,9 @@ def _examined(job: Job, rule: Any, devices: Sequence[Any], progress: Callable[[]
     if verdict.verdict == "fail" and _is_right_alone(verdict.counterexample, limit):
         told = "a first call on this input is right: it matters what was called before (a cache?)"
         verdict = verdict._replace(reason=f"{verdict.reason}\n{told}")
-        if not _is_right_alone(verdict.after_other_calls, limit):
-            verdict = verdict._replace(counterexample=verdict.after_other_calls)
+        for code in verdict.after_other_calls:
+            if not _is_right_alone(code, limit):
+                return verdict._replace(counterexample=code)
     return verdict
 
 

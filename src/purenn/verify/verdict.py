@@ -28,8 +28,8 @@ class Verdict(NamedTuple):
     """The same of JAX's jit-compiled autodiff in the same dtype, on the worst device."""
     counterexample: str = ""
     """Python that fails as the rule did."""
-    after_other_calls: str = ""
-    """The same after calls with other arguments, for a rule that remembers."""
+    after_other_calls: tuple[str, ...] = ()
+    """The same after a call with other arguments, for a rule that remembers."""
     convention: str = "vjp"
     against: str = "exact"
     """``exact``; ``float64 (why)`` or ``numeric (why)`` where the truth is less than that."""
