@@ -1,7 +1,4 @@
-"""Losses, as in ``optax.losses``: the same names, nothing averaged.
-
-The mean over a batch and a weight per example belong to :func:`purenn.training.objective`.
-"""
+"""Cross-entropies of logits and of probabilities."""
 
 import numpy as np
 
@@ -111,24 +108,3 @@ def sigmoid_binary_cross_entropy_vjp(
         return narrow(dlogits, logits), narrow(-x * wide, labels)
 
     return unchecked(sigmoid_binary_cross_entropy)(logits, labels), pullback
-
-
-@rule
-def squared_error(
-    predictions: Float[Array, "*shape"], targets: Float[Array, "*shape"]
-) -> Float[Array, "*shape"]:
-    """(predictions − targets)², elementwise."""
-    return narrow(np.square(widen(predictions) - widen(targets)), predictions)
-
-
-@rule
-def squared_error_vjp(
-    predictions: Float[Array, "*shape"], targets: Float[Array, "*shape"]
-) -> tuple[Float[Array, "*shape"], Pullback]:
-    """squared_error with its pullback: dpredictions = 2(predictions − targets)·dL = −dtargets."""
-
-    def pullback(dy: Array) -> tuple[Array, Array]:
-        dpredictions = 2 * (widen(predictions) - widen(targets)) * widen(dy)
-        return narrow(dpredictions, predictions), narrow(-dpredictions, targets)
-
-    return unchecked(squared_error)(predictions, targets), pullback

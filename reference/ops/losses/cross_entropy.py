@@ -1,4 +1,4 @@
-"""Losses in JAX, term by term as their definitions read."""
+"""The cross-entropies in JAX."""
 
 import jax
 import jax.numpy as jnp
@@ -22,9 +22,3 @@ def sigmoid_binary_cross_entropy(
     logits: Float[Array, "*shape"], labels: Float[Array, "*shape"]
 ) -> Float[Array, "*shape"]:
     return -labels * jax.nn.log_sigmoid(logits) - (1 - labels) * jax.nn.log_sigmoid(-logits)
-
-
-def squared_error(
-    predictions: Float[Array, "*shape"], targets: Float[Array, "*shape"]
-) -> Float[Array, "*shape"]:
-    return jnp.square(predictions - targets)

@@ -1,0 +1,1 @@
+"""Losses in JAX, term by term as their definitions read."""

@@ -1,0 +1,47 @@
+"""Layers: a model is three pure functions over a parameter dict.
+
+Leaf names and layouts are Flax's, so the parameters of ``serial(hidden=dense(128), act=relu,
+out=dense(10))`` are the ``params`` collection of a ``flax.linen`` module with submodules of the
+same names: ``params["hidden"]["kernel"]`` has shape (in, out). A layer without parameters has no
+entry.
+
+A layer refuses what does not fit with a few comparisons per call, and the message leads to it:
+``encoder: hidden: dense: x has 63 features, kernel expects 64``.
+"""
+
+from purenn.layers.activations import (
+    activation,
+    gelu,
+    leaky_relu,
+    log_softmax,
+    relu,
+    sigmoid,
+    silu,
+    softmax,
+    softplus,
+    tanh,
+)
+from purenn.layers.combinators import residual, serial
+from purenn.layers.core import Layer, State, vjp_of
+from purenn.layers.linear import dense
+from purenn.layers.shapes import flatten
+
+__all__ = [
+    "Layer",
+    "State",
+    "activation",
+    "dense",
+    "flatten",
+    "gelu",
+    "leaky_relu",
+    "log_softmax",
+    "relu",
+    "residual",
+    "serial",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "softplus",
+    "tanh",
+    "vjp_of",
+]

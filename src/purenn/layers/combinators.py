@@ -1,0 +1,150 @@
+"""Layers made of layers."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from purenn import random
+from purenn.errors import DomainError, ShapeError, TreeError
+from purenn.layers.core import REFUSED, Layer, State, inside
+from purenn.typing import Array, Key, Params, Pullback, Shape
+
+
+def serial(*unnamed: Layer, **layers: Layer) -> Layer:
+    """One layer after the other, each under its name.
+
+    Parameters and state: the entries of the layers that have any, by name. The key is split, one
+    for each layer in turn, where a layer needs one.
+
+    Raises:
+        DomainError: there are no layers.
+        TypeError: an argument has no name or is no Layer.
+    """
+    if unnamed:
+        raise TypeError("serial: a layer has no name; write serial(hidden=dense(128), act=relu)")
+    if not layers:
+        raise DomainError("serial: no layers, expected at least one")
+    for name, layer in layers.items():
+        if not isinstance(layer, Layer):
+            raise TypeError(
+                f"serial: {name} is a {type(layer).__name__}, expected a Layer "
+                "(activation(rule) makes one from a rule)"
+            )
+    stochastic = any(layer.stochastic for layer in layers.values())
+
+    def init(
+        key: Key, input_shape: Shape, dtype: DTypeLike = np.float32
+    ) -> tuple[Params, State, Shape]:
+        params: Params = {}
+        state: State = {}
+        shape = input_shape
+        keys = random.split(key, len(layers))
+        try:
+            for (name, layer), its_key in zip(layers.items(), keys, strict=True):
+                its_params, its_state, shape = layer.init(its_key, shape, dtype)
+                params |= {name: its_params} if its_params else {}
+                state |= {name: its_state} if its_state else {}
+        except REFUSED as error:
+            raise inside(name, error) from None
+        return params, state, shape
+
+    def forward(params: Params, state: State, x: Array) -> Array:
+        _check_names(params, state, layers)
+        try:
+            for name, layer in layers.items():
+                x = layer.forward(params.get(name, {}), state.get(name, {}), x)
+        except REFUSED as error:
+            raise inside(name, error) from None
+        return x
+
+    def vjp(
+        params: Params, state: State, x: Array, key: Key | None = None
+    ) -> tuple[Array, Pullback, State]:
+        _check_names(params, state, layers)
+        pullbacks: dict[str, Pullback] = {}
+        states: State = {}
+        keys: Iterable[Key | None] = [None] * len(layers)
+        if stochastic and key is not None:
+            keys = random.split(key, len(layers))
+        try:
+            for (name, layer), its_key in zip(layers.items(), keys, strict=True):
+                x, pullbacks[name], states[name] = layer.vjp(
+                    params.get(name, {}), state.get(name, {}), x, its_key
+                )
+        except REFUSED as error:
+            raise inside(name, error) from None
+
+        # Without the input cotangent the way back ends at the first layer that has parameters.
+        first = next((name for name in layers if params.get(name)), None)
+
+        def pullback(dy: Array, *, input_cotangent: bool = True) -> tuple[Params, Array | None]:
+            grads: Params = {}
+            try:
+                for name in reversed(pullbacks):
+                    last = name == first and not input_cotangent
+                    grads[name], dy = pullbacks[name](dy, input_cotangent=not last)
+                    if last:
+                        break
+            except REFUSED as error:
+                raise inside(name, error) from None
+            dparams = {name: grads.get(name, {}) for name in params}
+            return dparams, dy if input_cotangent else None
+
+        return x, pullback, {name: states[name] for name in state}
+
+    return Layer(init, forward, vjp, stochastic)
+
+
+def residual(layer: Layer) -> Layer:
+    """Add the input to the output: y = x + layer(x), with the parameters of ``layer``.
+
+    x is used twice, so its cotangent is a sum: dx = dy + (dlayer/dx)ᵀdy.
+
+    Raises, when the returned functions are called:
+        ShapeError: ``layer`` changes the shape.
+    """
+
+    def check(before: Shape, after: Shape) -> None:
+        if before != after:
+            raise ShapeError(
+                f"residual: the layer turns shape {before} into {after}; "
+                "x + layer(x) needs equal shapes"
+            )
+
+    def init(
+        key: Key, input_shape: Shape, dtype: DTypeLike = np.float32
+    ) -> tuple[Params, State, Shape]:
+        params, state, output_shape = layer.init(key, input_shape, dtype)
+        check(input_shape, output_shape)
+        return params, state, output_shape
+
+    def forward(params: Params, state: State, x: Array) -> Array:
+        y = layer.forward(params, state, x)
+        check(x.shape, y.shape)
+        return x + y
+
+    def vjp(
+        params: Params, state: State, x: Array, key: Key | None = None
+    ) -> tuple[Array, Pullback, State]:
+        y, through, new_state = layer.vjp(params, state, x, key)
+        check(x.shape, y.shape)
+
+        def pullback(dy: Array, *, input_cotangent: bool = True) -> tuple[Params, Array | None]:
+            dparams, dx = through(dy, input_cotangent=input_cotangent)
+            return dparams, dy + dx if input_cotangent else None
+
+        return x + y, pullback, new_state
+
+    return Layer(init, forward, vjp, layer.stochastic)
+
+
+def _check_names(params: Any, state: Any, layers: dict[str, Layer]) -> None:
+    """Refuse entries that belong to no layer; a layer misses its own ones itself."""
+    for what, tree in (("params", params), ("state", state)):
+        if not isinstance(tree, dict):
+            raise TreeError(f"{what} is a {type(tree).__name__}, expected a dict")
+        if not tree.keys() <= layers.keys():
+            unknown = [name for name in tree if name not in layers]
+            raise TreeError(f"{what} have {unknown}, expected names of {[*layers]}")

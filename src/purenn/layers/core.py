@@ -1,0 +1,106 @@
+"""What a layer is, and what every layer checks."""
+
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from purenn.contract import check_array, check_cotangent, check_floating
+from purenn.errors import DomainError, DtypeError, ShapeError, TreeError
+from purenn.typing import Array, Key, Params, Pullback, Shape
+
+State: TypeAlias = dict[str, Any]
+"""Nested dict of what a layer remembers without training it, such as running statistics."""
+
+REFUSED = (ShapeError, DtypeError, DomainError, TreeError)
+"""What a layer raises for what does not fit."""
+
+
+class Layer(NamedTuple):
+    """A layer, or a whole model.
+
+    Attributes:
+        init: ``(key, input_shape, dtype=float32) -> (params, state, output_shape)``. Shapes are
+            those of one example, without the batch dimension: (64,) -> (10,).
+        forward: ``(params, state, x) -> y``, for inference. The first dimension of ``x`` is the
+            batch.
+        vjp: ``(params, state, x, key=None) -> (y, pullback, new_state)``, for training, with the
+            contract of ``jax.vjp(..., has_aux=True)``. ``key`` drives whatever is random.
+            ``pullback(dy, *, input_cotangent=True) -> (dparams, dx)``; without the input
+            cotangent ``dx`` is ``None``, and no work is spent on it.
+        stochastic: Whether ``vjp`` needs its key; no key is derived for a layer that does not.
+
+    All three raise ShapeError, DtypeError, DomainError or TreeError for what does not fit.
+    """
+
+    init: Callable[..., tuple[Params, State, Shape]]
+    forward: Callable[[Params, State, Array], Array]
+    vjp: Callable[..., tuple[Array, Pullback, State]]
+    stochastic: bool = False
+
+
+def vjp_of(rule: Callable[..., Array]) -> Callable[..., tuple[Array, Pullback]]:
+    """``f_vjp`` for a rule ``f``: the function of that name in the module of ``f``.
+
+    Raises:
+        DomainError: there is none.
+    """
+    base = getattr(rule, "__name__", None)
+    if base is None:
+        raise DomainError(f"{rule!r} has no name by which a derivative could be found")
+    found = getattr(sys.modules[rule.__module__], f"{base}_vjp", None)
+    if found is None:
+        raise DomainError(f"{base} has no derivative: {rule.__module__}.{base}_vjp does not exist")
+    return found  # type: ignore[no-any-return]
+
+
+def without_parameters(
+    name: str,
+    shape: Callable[[Shape], Shape],
+    apply: Callable[[Array], Array],
+    apply_vjp: Callable[[Array], tuple[Array, Callable[[Array], Array]]],
+) -> Layer:
+    """Make a layer of a function of x that does ``shape`` to the shape of an example."""
+
+    def init(
+        key: Key, input_shape: Shape, dtype: DTypeLike = np.float32
+    ) -> tuple[Params, State, Shape]:
+        return {}, {}, shape(input_shape)
+
+    def check(params: Params, x: Array) -> None:
+        if params:
+            raise TreeError(f"{name}: params have {[*params]}, expected none")
+        check_input(name, x)
+
+    def forward(params: Params, state: State, x: Array) -> Array:
+        check(params, x)
+        return apply(x)
+
+    def vjp(
+        params: Params, state: State, x: Array, key: Key | None = None
+    ) -> tuple[Array, Pullback, State]:
+        check(params, x)
+        y, through = apply_vjp(x)
+
+        def pullback(dy: Array, *, input_cotangent: bool = True) -> tuple[Params, Array | None]:
+            check_cotangent(name, dy, y)
+            return {}, through(dy) if input_cotangent else None
+
+        return y, pullback, state
+
+    return Layer(init, forward, vjp)
+
+
+def inside(name: str, error: Exception) -> Exception:
+    """Say the same refusal of the layer ``name``."""
+    return type(error)(f"{name}: {error}")
+
+
+def check_input(name: str, x: Array) -> None:
+    """Refuse what is no batch of floating-point numbers."""
+    check_array(name, "x", x)
+    check_floating(name, "x", x)
+    if x.ndim == 0:
+        raise ShapeError(f"{name}: x has shape (), expected a batch dimension first")
