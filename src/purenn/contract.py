@@ -7,13 +7,13 @@ training step does not pay at every layer.
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar, cast, get_type_hints
 
 import numpy as np
 
-from purenn.errors import DomainError, DtypeError, ShapeError
-from purenn.typing import Array, Index, Interval, Pullback, Shape, Spec, spec
+from purenn.errors import DomainError, DtypeError, ShapeError, TreeError
+from purenn.typing import Array, Index, Interval, Pullback, Shape, Spec, Specs, spec
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -28,12 +28,13 @@ def rule(function: Callable[P, R]) -> Callable[P, R]:
         ShapeError: a rank or a size does not fit the annotation, or a named dimension has two
             sizes.
         DomainError: a value lies outside its ``Interval`` or ``Index``.
+        TreeError: a parameter dict does not have the keys of its ``TypedDict``, or a tuple is none.
     """
     name = function.__name__
     signature = inspect.signature(function)
 
     @functools.cache
-    def specs() -> dict[str, Spec]:
+    def specs() -> dict[str, Specs]:
         hints = get_type_hints(inspect.unwrap(function), include_extras=True)
         found = {argument: spec(hints.get(argument)) for argument in signature.parameters}
         return {argument: its for argument, its in found.items() if its is not None}
@@ -53,46 +54,93 @@ def unchecked(function: Callable[P, R]) -> Callable[P, R]:
     return cast(Callable[P, R], getattr(function, "__wrapped__", function))
 
 
-def guarded(name: str, y: Array, pullback: Pullback) -> tuple[Array, Pullback]:
+def guarded(name: str, y: Any, pullback: Pullback) -> tuple[Any, Pullback]:
     """``(y, pullback)`` with a pullback that refuses a cotangent which does not fit ``y``."""
 
-    def door(dy: Array) -> tuple[Any, ...]:
+    def door(dy: Any) -> tuple[Any, ...]:
         check_cotangent(name, dy, y)
         return pullback(dy)
 
     return y, door
 
 
-def admit(name: str, specs: dict[str, Spec], arguments: dict[str, Any]) -> None:
+def admit(name: str, specs: Mapping[str, Specs], arguments: Mapping[str, Any]) -> None:
     """Refuse ``arguments`` unless each fits its spec and all agree about the dimensions."""
+    given = [
+        leaf
+        for argument, its in specs.items()
+        if argument in arguments  # else it has its default
+        for leaf in _leaves(name, argument, arguments[argument], its)
+    ]
     sizes: dict[str, int | Shape] = {}
-    first_float = ""
-    for argument, its in specs.items():
-        x = arguments[argument]
+    first: tuple[str, Array] | None = None
+    for argument, x, its in given:
         check_array(name, argument, x)
-        if its.floating:
+        if its.kind == "floating":
             check_floating(name, argument, x)
-            first_float = first_float or argument
-            if x.dtype != arguments[first_float].dtype:
+            first = first or (argument, x)
+            if x.dtype != first[1].dtype:
                 raise DtypeError(
-                    f"{name}: {argument} has dtype {x.dtype} and {first_float} "
-                    f"{arguments[first_float].dtype}; all floating arguments share one dtype"
+                    f"{name}: {argument} has dtype {x.dtype} and {first[0]} {first[1].dtype}; "
+                    "all floating arguments share one dtype"
                 )
-        elif x.dtype.kind not in "iu":
-            raise DtypeError(f"{name}: {argument} has dtype {x.dtype}, expected an integer dtype")
+        elif x.dtype.kind not in _KINDS[its.kind]:
+            raise DtypeError(
+                f"{name}: {argument} has dtype {x.dtype}, expected {_A_DTYPE[its.kind]}"
+            )
         _bind(name, argument, x.shape, its.dims, sizes)
-    for argument, its in specs.items():
+    for argument, x, its in given:
         for marker in its.markers:
-            _check_domain(name, argument, arguments[argument], marker, sizes)
+            _check_domain(name, argument, x, marker, sizes)
 
 
-def check_cotangent(name: str, dy: Array, y: Array) -> None:
-    """Refuse a cotangent that does not have the shape and dtype of ``y``."""
-    check_array(name, "dy", dy)
+_KINDS = {"integer": "iu", "boolean": "b"}
+_A_DTYPE = {"integer": "an integer dtype", "boolean": "bool"}
+
+
+def _leaves(name: str, argument: str, x: Any, its: Specs) -> Iterator[tuple[str, Array, Spec]]:
+    """The arrays in ``x``, each with its path and what is asked of it."""
+    if isinstance(its, Spec):
+        if not (x is None and its.optional):
+            yield argument, x, its
+    elif isinstance(its, dict):
+        if not isinstance(x, dict):
+            raise TreeError(f"{name}: {argument} is a {type(x).__name__}, expected a dict")
+        if x.keys() != its.keys():
+            raise TreeError(f"{name}: {argument} has keys {[*x]}, expected {[*its]}")
+        for step, child in its.items():
+            yield from _leaves(name, f'{argument}["{step}"]', x[step], child)
+    else:
+        check_tuple(name, argument, x, len(its))
+        for i, child in enumerate(its):
+            yield from _leaves(name, f"{argument}[{i}]", x[i], child)
+
+
+def check_cotangent(name: str, dy: Any, y: Any, argument: str = "dy") -> None:
+    """Refuse a cotangent that does not have the tree, shapes and dtypes of ``y``."""
+    like = argument[1:]
+    if isinstance(y, tuple):
+        check_tuple(name, argument, dy, len(y))
+        for i, part in enumerate(y):
+            check_cotangent(name, dy[i], part, f"{argument}[{i}]")
+        return
+    check_array(name, argument, dy)
     if dy.shape != y.shape:
-        raise ShapeError(f"{name}: dy has shape {dy.shape}, expected that of y, {y.shape}")
+        raise ShapeError(
+            f"{name}: {argument} has shape {dy.shape}, expected that of {like}, {y.shape}"
+        )
     if dy.dtype != y.dtype:
-        raise DtypeError(f"{name}: dy has dtype {dy.dtype}, expected that of y, {y.dtype}")
+        raise DtypeError(
+            f"{name}: {argument} has dtype {dy.dtype}, expected that of {like}, {y.dtype}"
+        )
+
+
+def check_tuple(name: str, argument: str, x: object, length: int) -> None:
+    """Refuse anything but a tuple of ``length``."""
+    if not isinstance(x, tuple):
+        raise TreeError(f"{name}: {argument} is a {type(x).__name__}, expected a tuple of {length}")
+    if len(x) != length:
+        raise TreeError(f"{name}: {argument} is a tuple of {len(x)}, expected one of {length}")
 
 
 def check_array(name: str, argument: str, x: object) -> None:

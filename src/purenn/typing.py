@@ -5,19 +5,33 @@ An annotation is the specification of an argument: mypy reads it, the door
 
     logits: Float[Array, "*batch classes"]
     labels: Annotated[Int[Array, "*batch"], Index("classes")]
+    mask: Bool[Array, "..."] | None
 
-``Float`` and ``Int`` are jaxtyping's, ``Interval`` is annotated-types'; the markers below
-say what those two cannot.
+Parameters are a ``TypedDict`` of such arrays, what a recurrence carries a tuple of them.
+``Float``, ``Int`` and ``Bool`` are jaxtyping's, ``Interval`` is annotated-types'; the markers
+below say what those cannot.
 """
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, get_args, get_origin
+from types import NoneType, UnionType
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    NamedTuple,
+    TypeAlias,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 from typing import Annotated as Annotated
 
 import numpy as np
 from annotated_types import Interval as Interval
+from jaxtyping import Bool as Bool
 from jaxtyping import Float as Float
 from jaxtyping import Int as Int
 from jaxtyping import UInt32 as UInt32
@@ -72,20 +86,37 @@ class Spec(NamedTuple):
 
     dims: tuple[str, ...]
     """Names (``in``), sizes (``3``), ``_`` for any size, ``*name`` or ``...`` for any number."""
-    floating: bool
+    kind: str
+    """``floating``, ``integer`` or ``boolean``."""
     markers: tuple[Any, ...]
+    optional: bool = False
+    """Whether ``None`` may stand for it."""
 
 
-def spec(annotation: Any) -> Spec | None:
-    """Take an array annotation apart; ``None`` where it is no jaxtyping array.
+Specs: TypeAlias = Spec | dict[str, Any] | tuple[Any, ...]
+"""A tree of them, as the argument is one."""
+
+
+def spec(annotation: Any) -> Specs | None:
+    """Take an annotation apart; ``None`` where it is no jaxtyping array and no tree of them.
 
     >>> spec(Annotated[Int[Array, "*batch"], Index("classes")])
-    Spec(dims=('*batch',), floating=False, markers=(Index(dim='classes'),))
+    Spec(dims=('*batch',), kind='integer', markers=(Index(dim='classes'),), optional=False)
     """
-    markers: tuple[Any, ...] = ()
-    if get_origin(annotation) is Annotated:
-        annotation, *metadata = get_args(annotation)
-        markers = tuple(metadata)
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        inner = spec(parts[0])
+        return inner._replace(markers=parts[1:]) if isinstance(inner, Spec) else inner
+    if origin in (Union, UnionType):
+        array, *others = [spec(part) for part in parts if part is not NoneType]
+        return array._replace(optional=True) if isinstance(array, Spec) and not others else None
+    if is_typeddict(annotation):
+        hints = get_type_hints(annotation, include_extras=True)
+        named = {step: spec(hint) for step, hint in hints.items()}
+        return None if None in named.values() else named
+    if origin is tuple:
+        found = tuple(spec(part) for part in parts)
+        return None if None in found else found
     if not hasattr(annotation, "dim_str"):
         return None
     dims = tuple(annotation.dim_str.split())
@@ -95,4 +126,6 @@ def spec(annotation: Any) -> Spec | None:
                 f"dimension {dim!r} of {annotation.__name__}: only names, sizes, _, *names and ... "
                 "are understood"
             )
-    return Spec(dims, "float32" in annotation.dtypes, markers)
+    dtypes = annotation.dtypes
+    kind = "floating" if "float32" in dtypes else "boolean" if "bool" in dtypes else "integer"
+    return Spec(dims, kind, ())
