@@ -60,16 +60,43 @@ def bell(scale: Values, n: Values) -> Values:
     return np.asarray(decay(scale, n) / np.square(1 + np.exp(n)))
 
 
+def difference(a: Values, b: Values) -> tuple[Values, Values]:
+    """a − b, rounded, and what rounding cut off it, which is 0 where a − b is not finite.
+
+    The remainder is exact: Knuth, TAOCP 2, 4.2.2, theorem B.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        d = a - b
+        back = d - a
+        lost = (a - (d - back)) - (b + back)
+    return d, np.where(np.isfinite(lost), lost, 0)
+
+
+def product(a: Values, b: Values) -> tuple[Values, Values]:
+    """a·b, rounded, and what rounding cut off it, which is 0 where that is out of range.
+
+    The remainder is exact: Dekker, *A floating-point technique for extending the available
+    precision*, Numer. Math. 18 (1971).
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        ab = a * b
+        (high, low), (top, bottom) = _halves(a), _halves(b)
+        lost = low * bottom - (((ab - high * top) - low * top) - high * bottom)
+    return ab, np.where(np.isfinite(lost), lost, 0)
+
+
+def _halves(a: Values) -> tuple[Values, Values]:
+    """A float64 as the sum of two that have 26 bits: products of those are exact."""
+    c = a * 134217729.0  # 2²⁷ + 1
+    high = c - (c - a)
+    return high, a - high
+
+
 def subtract_maximum(x: Array, axis: int) -> tuple[Array, Array]:
     """d = x − max(x) along ``axis`` and what rounding cut off it: e^d·(1 + that) is sharp.
 
     The relative error of e^d is the absolute error of d: at d = −700 half an ULP of d is 512
-    ULP of e^d. The exact remainder of a subtraction is Knuth's (TAOCP 2, 4.2.2, theorem B).
+    ULP of e^d.
     """
-    top = np.max(x, axis=axis, keepdims=True)
-    with np.errstate(invalid="ignore", over="ignore"):
-        d = x - top
-        back = d - x
-        lost = (x - (d - back)) - (top + back)
-    lost[d < -1500] = 0  # e^d is 0 there, and −∞ has no remainder
-    return d, lost
+    d, lost = difference(x, np.max(x, axis=axis, keepdims=True))
+    return d, np.where(d < -1500, 0, lost)  # e^d is 0 there
