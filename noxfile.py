@@ -80,6 +80,13 @@ def mutants(session: nox.Session) -> None:
 
 
 @nox.session
+def accuracy(session: nox.Session) -> None:
+    """Measure how accurate every rule is, and write docs/accuracy.md."""
+    session.install("-e", ".[verify]")
+    session.run("python", "-m", "benchmarks.accuracy")
+
+
+@nox.session
 def demo(session: nox.Session) -> None:
     """Train on handwritten digits, then examine every rule: the short tour."""
     session.install("-e", ".[train,verify]")

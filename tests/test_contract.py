@@ -1,4 +1,5 @@
 import inspect
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,36 +13,38 @@ from purenn.verify import Rule, annotations, draw
 RULES = verify.discover("purenn.ops", against="reference.ops")
 
 
-def inputs(rule: Rule) -> dict[str, Array]:
-    """Arguments that the rule takes."""
-    signature = annotations.signature([rule.f_vjp], {})
+def inputs(rule: Rule) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Arguments that the rule takes, positional ones and keywords."""
+    signature = annotations.signature([rule.f_vjp], {}, rule.cases)
     specs = signature.positional
-    known = draw.sizes(signature)[-1]
+    known, static = draw.sizes(signature)[-1]
     shapes = {name: draw.shape(its, known) for name, its in specs.items()}
-    return {
+    arrays = {
         name: np.full(shapes[name], 0.5) if its.floating else np.zeros(shapes[name], int)
         for name, its in specs.items()
     }
+    return arrays, static
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_every_door_refuses_what_is_no_array_and_wrong_dtypes(rule: Rule) -> None:
-    good = inputs(rule)
+    good, static = inputs(rule)
     assert rule.f is not None
-    rule.f(*good.values())
+    rule.f(*good.values(), **static)
     for name, x in good.items():
         wrong = np.int32 if x.dtype.kind == "f" else np.float64
         with pytest.raises(DtypeError, match=rf"{rule.name}: {name} has dtype {wrong.__name__}"):
-            rule.f(*(good | {name: x.astype(wrong)}).values())
+            rule.f(*(good | {name: x.astype(wrong)}).values(), **static)
         with pytest.raises(
             DtypeError, match=rf"{rule.name}\w*: {name} is a list, expected a NumPy"
         ):
-            rule.f_vjp(*(good | {name: x.tolist()}).values())
+            rule.f_vjp(*(good | {name: x.tolist()}).values(), **static)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_every_pullback_refuses_a_cotangent_that_does_not_fit(rule: Rule) -> None:
-    y, pullback = rule.f_vjp(*inputs(rule).values())
+    good, static = inputs(rule)
+    y, pullback = rule.f_vjp(*good.values(), **static)
     with pytest.raises(ShapeError, match=f"{rule.name}_vjp: dy has shape"):
         pullback(np.ones((7, *y.shape)))
     with pytest.raises(DtypeError, match=f"{rule.name}_vjp: dy has dtype float32"):

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import reference.layers
-import reference.ops.losses
+import reference.ops.losses.cross_entropy
 import reference.optimizers
 import reference.training
 from purenn import layers, optimizers, random, tree
@@ -75,7 +75,7 @@ def test_trajectory(name: str, arguments: Any, device: Any) -> None:
 
     with jax.default_device(device):
         their_optimizer = getattr(reference.optimizers, name)(**arguments)
-        their_loss = getattr(reference.ops.losses, LOSS)
+        their_loss = getattr(reference.ops.losses.cross_entropy, LOSS)
         compiled = reference.training.train_step(
             reference.training.objective(build(reference.layers), their_loss), their_optimizer
         )

@@ -17,7 +17,9 @@ def arguments(draw_: st.DrawFn, /, function: Any, dtype: str, **strategies: Any)
     """What the examiner draws for a function."""
     its = signature([function], strategies)
     pool = draw.sizes(its)
-    return draw.arguments(its, pool, np.dtype(dtype), draw_(draw.source(its, pool)), draw_)
+    first, *sources = draw_(draw.source(its, pool))
+    known = draw.one_case(first, pool).sizes
+    return draw.arguments(its, known, np.dtype(dtype), sources, draw_)
 
 
 def everything(
@@ -75,7 +77,7 @@ def test_a_layout_changes_no_number(name: str) -> None:
 
 
 def test_shapes_come_from_a_small_pool_that_has_the_hard_ones() -> None:
-    pool = draw.sizes(signature([everything], {}))
+    pool = [case.sizes for case in draw.sizes(signature([everything], {}))]
     assert len(pool) <= 6
     assert {known["*batch"] for known in pool} >= {(), (0,), (1,)}
     assert {known["in"] for known in pool} >= {1, 3}
@@ -140,7 +142,7 @@ def test_anonymous_dimensions_of_one_array_differ() -> None:
     def rule(x: Float[Array, "_ _"]) -> Any: ...
 
     its = signature([rule], {})
-    shapes = {draw.shape(its.positional["x"], known) for known in draw.sizes(its)}
+    shapes = {draw.shape(its.positional["x"], known) for known, _ in draw.sizes(its)}
     assert any(rows != columns for rows, columns in shapes)
 
 
@@ -190,6 +192,31 @@ def stray(x: Annotated[Int[Array, " n"], Index("m")]) -> Any: ...
 def test_what_cannot_be_drawn_is_named(function: Any, message: str) -> None:
     with pytest.raises(UnspecifiedError, match=message):
         signature([function], {})
+
+
+def window_sums(
+    x: Float[Array, "*batch n"], kernel: Float[Array, " width"], *, stride: int, pad: int = 0
+) -> Any: ...
+
+
+def test_cases_say_which_sizes_and_keywords_go_together() -> None:
+    cases = [{"batch": (2,), "n": 3, "width": 2, "stride": 1}, {"n": 5, "width": 4, "stride": 2}]
+    its = signature([window_sums], {}, cases)
+    assert its.static == {}
+    pool = draw.sizes(its)
+    assert {(case.sizes["n"], case.sizes["width"], case.static["stride"]) for case in pool} == {
+        (3, 2, 1),
+        (5, 4, 2),
+    }
+    assert {case.sizes["*batch"] for case in pool if case.sizes["n"] == 3} == {(2,)}
+    assert len({case.sizes["*batch"] for case in pool if case.sizes["n"] == 5}) > 1
+
+
+def test_a_case_that_names_nothing_known_is_refused() -> None:
+    with pytest.raises(UnspecifiedError, match=r"a case names m, .*\(batch, n, width\).*\(pad, st"):
+        signature([window_sums], {}, [{"m": 3, "stride": 1}])
+    with pytest.raises(UnspecifiedError, match=r"'stride' has no default.*window_sums_cases"):
+        signature([window_sums], {}, [{"n": 3, "stride": 1}, {"n": 2}])
 
 
 def test_a_strategy_for_no_argument_is_refused() -> None:

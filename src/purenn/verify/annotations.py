@@ -1,6 +1,7 @@
 """What an annotation says about an argument, taken apart: the specification to draw from."""
 
 import inspect
+import re
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import (
@@ -62,6 +63,15 @@ class Given(NamedTuple):
     strategy: SearchStrategy[Any]
 
 
+class Case(NamedTuple):
+    """What goes together."""
+
+    sizes: dict[str, Any]
+    """Of dimensions by name: a shape for a variadic one, which is named with its star."""
+    static: dict[str, Any]
+    """Values of keyword-only arguments."""
+
+
 class Signature(NamedTuple):
     """What a rule takes."""
 
@@ -69,19 +79,24 @@ class Signature(NamedTuple):
     """Per primal a ``Leaf``, a ``Node`` or a ``Given``."""
     static: dict[str, SearchStrategy[Any]]
     """The keyword-only arguments that do not stay at their defaults."""
+    cases: tuple[Case, ...] = ()
+    """What goes together of sizes and keyword-only arguments, where not everything does."""
 
 
 def signature(
-    functions: Sequence[Callable[..., Any]], strategies: Mapping[str, SearchStrategy[Any]]
+    functions: Sequence[Callable[..., Any]],
+    strategies: Mapping[str, SearchStrategy[Any]],
+    cases: Sequence[Mapping[str, Any]] = (),
 ) -> Signature:
     """The arguments of the first function, annotated there or by another of the functions.
 
     ``strategies`` say what to draw for an argument, by name. A keyword-only argument stays at its
-    default unless it has a strategy or is annotated with ``OneOf``; so does a positional one that
-    has a default and is no array or float.
+    default unless it has a strategy, is annotated with ``OneOf`` or is in ``cases``; so does a
+    positional one that has a default and is no array or float.
 
     Raises:
-        UnspecifiedError: an argument has neither an annotation that is understood nor a strategy.
+        UnspecifiedError: an argument has neither an annotation that is understood nor a strategy,
+            or a case names what is neither a dimension nor a keyword-only argument.
     """
     first = functions[0]
     hints = [_hints(function) for function in functions]
@@ -98,12 +113,15 @@ def signature(
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         if parameter.kind is parameter.KEYWORD_ONLY:
+            if cases and all(name in case for case in cases):
+                continue
             if isinstance(found, Given):
                 static[name] = found.strategy
             elif not has_default:
                 raise UnspecifiedError(
                     f"{_name(first)}: keyword-only argument {name!r} has no default; give it one, "
-                    f"or say what it can be: {name}: Annotated[int, OneOf(0, 1)]"
+                    f"or say what it can be: {name}: Annotated[int, OneOf(0, 1)], or in "
+                    f"{_name(first).removesuffix('_vjp')}_cases"
                 )
         elif found is not None and not (has_default and _is_setting(found)):
             positional[name] = found
@@ -123,7 +141,29 @@ def signature(
                     f"{_name(first)}: {name} has Index({marker.dim!r}), which is no dimension of "
                     f"an argument; there are {', '.join(sorted(dims))}"
                 )
-    return Signature(positional, static)
+    keywords = {name for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+    return Signature(positional, static, _cases(_name(first), cases, dims, keywords))
+
+
+def _cases(
+    function: str, cases: Sequence[Mapping[str, Any]], dims: set[str], keywords: set[str]
+) -> tuple[Case, ...]:
+    """Each case taken apart into sizes of dimensions and values of keyword-only arguments."""
+    known = {name for dim in dims for name in re.findall(r"[^\W\d]\w*|\.\.\.", dim)}
+    starred = {f"*{name}" for name in known} & dims
+    found = []
+    for case in cases:
+        unknown = set(case) - known - keywords
+        if unknown:
+            raise UnspecifiedError(
+                f"{function}: a case names {', '.join(sorted(unknown))}, expected dimensions "
+                f"({', '.join(sorted(known))}) and keyword-only arguments "
+                f"({', '.join(sorted(keywords))})"
+            )
+        sizes = {name: case[name] for name in case if name not in keywords}
+        sizes = {f"*{name}" if f"*{name}" in starred else name: n for name, n in sizes.items()}
+        found.append(Case(sizes, {name: case[name] for name in case if name in keywords}))
+    return tuple(found)
 
 
 def leaves(trees: Any) -> Iterator[Leaf]:

@@ -309,7 +309,12 @@ def judged(it: Quantity, record: Record, check: str, code: str, at: Array | None
         Failure: they are too large.
     """
     found = judge.judge(it)
-    if check != "value":
+    if check == "value":
+        record.value_worst = float(np.fmax(record.value_worst, _worst(found.errors)))
+        if it.rivals and not it.flushed:
+            theirs = float(np.fmax(record.autodiff_value_worst, _worst(found.rivals)))
+            record.autodiff_value_worst = theirs
+    else:
         record.worst = float(np.fmax(record.worst, _worst(found.errors)))
         if it.rivals and not it.flushed:
             record.autodiff_worst = float(np.fmax(record.autodiff_worst, _worst(found.rivals)))

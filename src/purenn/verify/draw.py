@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from purenn.typing import Array, Index, Shape, Simplex
 from purenn.verify import floats, values
-from purenn.verify.annotations import FLOATS, Given, Leaf, Node, Signature, leaves
+from purenn.verify.annotations import FLOATS, Case, Given, Leaf, Node, Signature, leaves
 from purenn.verify.examples import Example, Fixed
 from purenn.verify.values import Bytes
 
@@ -25,8 +25,20 @@ _FEW = 64
 _EMPTY_BATCH = (0, 3, 2, 2)
 
 
-def sizes(signature: Signature) -> list[dict[str, Any]]:
-    """The pool of shapes, plain ones first: per name a size, or if variadic a shape."""
+def sizes(signature: Signature) -> list[Case]:
+    """The pool of shapes, plain ones first: per name a size, or if variadic a shape.
+
+    The signature's own cases leave open what they do not name: that is filled in turn.
+    """
+    pool = _shapes(signature)
+    cases = signature.cases or (Case({}, {}),)
+    is_open = any(set(pool[0]) - set(case.sizes) for case in cases)
+    count = max(len(cases), len(pool)) if is_open else len(cases)
+    paired = [(cases[i % len(cases)], pool[i % len(pool)]) for i in range(count)]
+    return [Case(known | case.sizes, case.static) for case, known in paired]
+
+
+def _shapes(signature: Signature) -> list[dict[str, Any]]:
     found = list(leaves(signature.positional.values()))
     names = dict.fromkeys(
         name for leaf in found for dim in leaf.dims for name in _names(dim.replace("#", ""))
@@ -87,17 +99,23 @@ def _size(dim: str, known: dict[str, Any]) -> Shape:
     return (int(eval(name, {"__builtins__": {}}, known)),)
 
 
-def source(signature: Signature, pool: Sequence[dict[str, Any]]) -> st.SearchStrategy[list[Bytes]]:
+def source(signature: Signature, pool: Sequence[Case]) -> st.SearchStrategy[list[Bytes]]:
     """Bytes that are enough for any example: for what is no leaf, per leaf, and for cotangents."""
     found = list(leaves(signature.positional.values()))
-    most = max((int(np.prod(shape(leaf, known))) for leaf in found for known in pool), default=0)
+    most = max((int(np.prod(shape(x, case.sizes))) for x in found for case in pool), default=0)
     length = (2 * max(most, _FEW) + 2) * (len(found) + 2)
     return st.binary(min_size=length, max_size=length).map(lambda b: Bytes(b).parts(len(found) + 2))
 
 
+def one_case(source: Bytes, pool: Sequence[Case]) -> Case:
+    """One of the pool; of empty arrays there is little to learn."""
+    case: Case = source.one_of([case for case in pool for _ in range(2 - _is_empty(case.sizes))])
+    return case
+
+
 def arguments(
     signature: Signature,
-    pool: Sequence[dict[str, Any]],
+    known: dict[str, Any],
     dtype: np.dtype[Any],
     sources: Sequence[Bytes],
     draw: Callable[[st.SearchStrategy[Any]], Any],
@@ -109,17 +127,14 @@ def arguments(
 
     Args:
         signature: what to draw.
-        pool: its shapes, from :func:`sizes`.
+        known: the sizes of its dimensions.
         dtype: a floating one.
-        sources: one for the shapes and one per leaf.
+        sources: one per leaf.
         draw: draws from a strategy, where an argument has one.
         constants: numbers to try besides.
         finite: or with infinities and NaN.
     """
-    sizes_from, *rest = sources
-    each = iter(rest)
-    # Of the empty ones there is little to learn.
-    known = sizes_from.one_of([known for known in pool for _ in range(2 - _is_empty(known))])
+    each = iter(sources)
 
     def build(tree: Any) -> Any:
         if isinstance(tree, Node):

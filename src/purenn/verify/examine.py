@@ -70,7 +70,7 @@ def examine(
     rule raises is a verdict, never the end of the run.
     """
     try:
-        signature = annotations.signature(annotated(rule), strategies or {})
+        signature = annotations.signature(annotated(rule), strategies or {}, rule.cases)
         wanted = admitted(signature, dtypes)
         _check_reference(rule, signature)
     except Exception as error:
@@ -168,7 +168,8 @@ def _check_reference(rule: Rule, signature: Signature) -> None:
     if takes is None:
         return
     try:
-        takes.bind(*signature.positional, **dict.fromkeys(signature.static))
+        options = {*signature.static, *(name for case in signature.cases for name in case.static)}
+        takes.bind(*signature.positional, **dict.fromkeys(options))
     except TypeError as error:
         ours = ", ".join([*signature.positional, *(f"*, {name}" for name in signature.static)])
         raise oracles.OracleError(
@@ -219,6 +220,8 @@ def _verdict(
         tuple(checks),
         {record.dtype: _finite(record.worst) for record in records},
         {record.dtype: _finite(record.autodiff_worst) for record in records},
+        {record.dtype: _finite(record.value_worst) for record in records},
+        {record.dtype: _finite(record.autodiff_value_worst) for record in records},
         counterexample,
         after_other_calls,
         rule.convention,

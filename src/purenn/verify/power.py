@@ -53,7 +53,7 @@ def power(
     if rule.convention == "jvp":
         return Power(str(rule), "pass", reason="mistakes are seeded into pullbacks, it has none")
     try:
-        signature = annotations.signature(annotated(rule), {})
+        signature = annotations.signature(annotated(rule), {}, rule.cases)
         wanted = admitted(signature, dtypes)
     except annotations.UnspecifiedError as error:
         return Power(str(rule), "error", reason=str(error))

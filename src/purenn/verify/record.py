@@ -27,6 +27,8 @@ class Record:
     dtype: str
     worst: float = float("nan")
     autodiff_worst: float = float("nan")
+    value_worst: float = float("nan")
+    autodiff_value_worst: float = float("nan")
     sources: dict[str, None] = field(default_factory=dict)
     refused: Exception | None = None
     in_time: bool = True

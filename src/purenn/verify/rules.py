@@ -43,6 +43,8 @@ class Rule(NamedTuple):
     """``f_bwd``, where the derivative is ``f_fwd``."""
     jvp: Callable[..., Any] | None = None
     """``f_jvp``, which is examined too."""
+    cases: tuple[dict[str, Any], ...] = ()
+    """``f_cases``: sizes of dimensions and keyword-only arguments that go together."""
 
     def __str__(self) -> str:
         return self.name
@@ -116,7 +118,9 @@ def as_rule(
         return rule
     else:
         reference = None
-    return rule._replace(reference=reference)
+    beside = vars(inspect.getmodule(reference) or object) if reference else {}
+    cases = tuple(beside.get(f"{name}_cases", rule.cases))
+    return rule._replace(reference=reference, cases=cases)
 
 
 def carried(function: Any) -> Any:
@@ -156,6 +160,8 @@ def _rules_of(ours: ModuleType, theirs: ModuleType | None) -> list[Rule]:
         reference = getattr(theirs, rule.name, None) if theirs else None
         if callable(reference):
             rule = rule._replace(reference=reference)
+        if hasattr(theirs, f"{rule.name}_cases"):
+            rule = rule._replace(cases=tuple(getattr(theirs, f"{rule.name}_cases")))
         if rule.name in rules:  # a second convention for the same function
             rule = rule._replace(name=name)
         rules[rule.name] = rule
@@ -179,6 +185,7 @@ def _found(name: str, derivative: Callable[..., Any], around: dict[str, Any]) ->
         if not callable(bwd):
             raise DiscoveryError(f"{name} needs {base}_bwd beside it, which is missing")
         rule = rule._replace(bwd=bwd)
+    rule = rule._replace(cases=tuple(around.get(f"{base}_cases", ())))
     jvp = around.get(f"{base}_jvp")
     return rule._replace(jvp=jvp) if callable(jvp) else rule
 

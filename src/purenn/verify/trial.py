@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.database import DirectoryBasedExampleDatabase
 
 from purenn.verify import assess, calls, draw, nonfinite, oracles, values
-from purenn.verify.annotations import Signature
+from purenn.verify.annotations import Case, Signature
 from purenn.verify.examples import Example, Fixed
 from purenn.verify.judge import BEYOND
 from purenn.verify.record import Record
@@ -51,8 +51,8 @@ class Trial:
     """What the rule failed with on an example, ``None`` where it did not."""
 
     @cached_property
-    def pool(self) -> list[dict[str, Any]]:
-        """The shapes to draw from."""
+    def pool(self) -> list[Case]:
+        """The shapes to draw from, with what goes with them."""
         return draw.sizes(self.signature)
 
     @cached_property
@@ -108,16 +108,18 @@ class Trial:
         self.progress()
         source, *sources = data.draw(self.source)
         layout = source.one_of(list(draw.LAYOUTS))
+        case = draw.one_case(source, self.pool)
         primals = draw.arguments(
             self.signature,
-            self.pool,
+            case.sizes,
             np.dtype(self.dtype),
-            [source, *sources],
+            sources,
             data.draw,
             constants=self.constants,
             finite=finite,
         )
-        static = tuple((name, data.draw(s)) for name, s in self.signature.static.items())
+        drawn = {name: data.draw(s) for name, s in self.signature.static.items()}
+        static = tuple((drawn | case.static).items())
         fixed = fixed_arguments(self.rule)
         primals = tuple(Fixed(x) if i in fixed else x for i, x in enumerate(primals))
         names = tuple(self.signature.positional)

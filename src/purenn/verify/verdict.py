@@ -26,6 +26,10 @@ class Verdict(NamedTuple):
     """Per dtype the worst error of a derivative, in ULPs of |J|ᵀ|dy|; ``None`` if unmeasured."""
     autodiff_worst_ulp: dict[str, float | None] = {}  # noqa: RUF012
     """The same of JAX's jit-compiled autodiff in the same dtype, on the worst device."""
+    value_worst_ulp: dict[str, float | None] = {}  # noqa: RUF012
+    """Per dtype the worst error of the value."""
+    autodiff_value_worst_ulp: dict[str, float | None] = {}  # noqa: RUF012
+    """The same of the reference, compiled by JAX in the same dtype."""
     counterexample: str = ""
     """Python that fails as the rule did."""
     after_other_calls: tuple[str, ...] = ()

@@ -1,0 +1,263 @@
+"""How accurate the rules are: the table of ``docs/accuracy.md``, rule × dtype × {by hand, JAX}.
+
+    python -m benchmarks.accuracy
+
+Elementwise rules are measured at thousands of numbers over the whole range of the dtype, each
+result in units in its own last place (ULP). All others are examined by ``purenn.verify``, in ULP
+of the terms that a result is the sum of.
+"""
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, get_type_hints
+
+import flint
+import jax
+import numpy as np
+from rich.progress import track
+
+from purenn import verify
+from purenn.typing import Array, OneOf
+from purenn.verify import Rule, annotations, balls, draw, exact, judge, oracles, rivals
+from purenn.verify.examples import Example
+
+TABLE = Path(__file__).parent.parent / "docs/accuracy.md"
+DTYPES = ("float32", "float64")
+
+Static = tuple[tuple[str, Any], ...]
+
+
+class Errors(NamedTuple):
+    """The worst errors, in ULP."""
+
+    value: float
+    pullback: float
+
+
+class Row(NamedTuple):
+    """A line of the table."""
+
+    rule: str
+    dtype: str
+    by_hand: Errors
+    jax: Errors
+    verdict: str
+
+
+def rows(rule: Rule, devices: Sequence[jax.Device] | None = None) -> list[Row]:
+    """Measure a rule in both dtypes.
+
+    Raises:
+        DerivativeError: it is wrong.
+    """
+    device = (devices or jax.devices("cpu"))[0]
+    swept = [_swept(rule, dtype, device) for dtype in DTYPES] if is_elementwise(rule) else []
+    examples = 20 if swept else 40
+    verdict = verify.check(rule, devices=devices, kept=None, examples=examples)
+    found = [row for row in swept if row.verdict]
+    for dtype in {*verdict.worst_ulp} - {row.dtype for row in found}:
+        ours = Errors(_known(verdict.value_worst_ulp[dtype]), _known(verdict.worst_ulp[dtype]))
+        theirs = Errors(
+            _known(verdict.autodiff_value_worst_ulp[dtype]),
+            _known(verdict.autodiff_worst_ulp[dtype]),
+        )
+        as_jax = any(note.startswith(f"{dtype}: not within") for note in verdict.notes)
+        found.append(
+            Row(rule.name, dtype, ours, theirs, "as autodiff" if as_jax else "in tolerance")
+        )
+    return sorted(found, key=lambda row: row.dtype)
+
+
+def is_elementwise(rule: Rule) -> bool:
+    """Whether all arguments and the value are numbers of one shape."""
+    hints = get_type_hints(rule.f)
+    dims = {getattr(hint, "dim_str", "") for name, hint in hints.items() if name in _primals(rule)}
+    return dims == {"*shape"} and getattr(hints["return"], "dim_str", "") == "*shape"
+
+
+def variants(rule: Rule) -> list[Static]:
+    """The settings of its keyword-only arguments that are measured."""
+    if rule.cases:
+        return list({repr(case): tuple(case.items()) for case in rule.cases}.values())
+    options: list[list[tuple[str, Any]]] = []
+    for name, hint in get_type_hints(rule.f, include_extras=True).items():
+        for marker in getattr(hint, "__metadata__", ()):
+            if isinstance(marker, OneOf):
+                options.append([(name, value) for value in marker.values])
+    return list(itertools.product(*options))
+
+
+def inputs(rule: Rule, dtype: str, static: Static, seed: int = 0) -> list[Array]:
+    """Ordinary, saturating, tiny and huge numbers, and numbers next to where a derivative is 0.
+
+    Of several arguments the second is near the first half of the time.
+    """
+    signature = annotations.signature([rule.f_vjp], {}, rule.cases)
+    rng = np.random.default_rng(seed)
+    first = _numbers(rng)
+    if len(signature.positional) == 1:
+        first = np.concatenate([first, *(_near(rng, root) for root in roots(rule, static))])
+    found = [first]
+    for _ in range(1, len(signature.positional)):
+        near = first * (1 + rng.choice([-1, 1], len(first)) * 10 ** rng.uniform(-16, 1, len(first)))
+        found.append(np.where(rng.random(len(first)) < 0.5, near, rng.permutation(first)))
+    leaves = list(annotations.leaves(signature.positional.values()))
+    kind = np.dtype(dtype)
+    return [
+        _inside(x, *draw.bounds(leaf, kind)).astype(kind)
+        for x, leaf in zip(found, leaves, strict=True)
+    ]
+
+
+def _numbers(rng: np.random.Generator) -> Array:
+    parts: list[Array] = [rng.normal(size=300) * scale for scale in (0.1, 1, 3, 12)]
+    parts += [rng.uniform(-end, end, 300) for end in (40, 110, 750)]
+    parts += [rng.choice([-1, 1], 400) * 10 ** rng.uniform(-30, 30, 400)]
+    parts += [np.array([0.0, 0.5, -0.5, 1, -1, 2, -2, 3, -3, 6, -6])]
+    return np.concatenate(parts)
+
+
+def _near(rng: np.random.Generator, root: float) -> Array:
+    return np.append(root + rng.choice([-1, 1], 60) * 10 ** rng.uniform(-17, -0.5, 60), root)
+
+
+def _inside(x: Array, low: float, high: float) -> Array:
+    """The numbers moved into an interval."""
+    if np.isfinite(low) and np.isfinite(high):
+        part = np.minimum(np.abs(x), 1 / np.maximum(np.abs(x), 1e-300)) / 2
+        x = np.where(x > 0, low + (high - low) * part, high - (high - low) * part)
+    elif np.isfinite(low):
+        x = low + np.abs(x)
+    elif np.isfinite(high):
+        x = high - np.abs(x)
+    return np.clip(x, low, high)
+
+
+def roots(rule: Rule, static: Static) -> list[float]:
+    """Where the derivative of a function of one number changes its sign, by bisection."""
+
+    def slope(x: Array) -> Array:
+        _, pullback = rule.f_vjp(x, **dict(static))
+        return np.asarray(pullback(np.ones_like(x))[0])
+
+    grid = np.linspace(-8.03, 8.01, 803)
+    signs = np.sign(slope(grid))
+    crossing = signs[:-1] * signs[1:] < 0
+    low, high = grid[:-1][crossing], grid[1:][crossing]
+    for _ in range(60):
+        middle = (low + high) / 2
+        same = np.sign(slope(middle)) == np.sign(slope(low))
+        low, high = np.where(same, middle, low), np.where(same, high, middle)
+    return [float(root) for root in low]
+
+
+def sweep(
+    rule: Rule, dtype: str, static: Static, device: jax.Device, seed: int = 0
+) -> tuple[Errors, Errors]:
+    """The worst errors of an elementwise rule, and those of JAX."""
+    xs = inputs(rule, dtype, static, seed)
+    dy = np.asarray(np.random.default_rng(seed + 1).normal(size=xs[0].shape), dtype)
+    names = tuple(_primals(rule))
+    example = Example(names, tuple(xs), static, (dy,), dtype)
+    assert rule.reference is not None
+    function = example.structure.flat(rule.reference)
+    trace = jax.make_jaxpr(function)(*(x.astype(np.float64) for x in xs))
+    each = [np.zeros((len(xs), *x.shape)) for x in xs]
+    for i, tangent in enumerate(each):
+        tangent[i] = 1
+    (truth,) = exact.evaluate(trace, xs, each)
+    slopes = [balls.zeros(dy.shape)] * len(xs) if truth.tangents is None else truth.tangents
+    with flint.ctx.workprec(256):
+        cotangents = [balls.from_floats(dy) * slope for slope in slopes]
+    with np.errstate(over="ignore", under="ignore"):
+        y, pullback = rule.f_vjp(*xs, **dict(static))
+        ours = Errors(_worst([y], [truth.value]), _worst(pullback(dy), cotangents))
+    answer = rivals.autodiff(oracles.Oracle(rule.reference, "exact"), example, device)
+    theirs = Errors(_worst(answer.value, [truth.value]), _worst(answer.cotangents, cotangents))
+    return ours, theirs
+
+
+def _swept(rule: Rule, dtype: str, device: jax.Device) -> Row:
+    found = [sweep(rule, dtype, static, device) for static in variants(rule)]
+    ours, theirs = (
+        Errors(*(max(every) for every in zip(*of_one, strict=True)))
+        for of_one in zip(*found, strict=True)
+    )
+    return Row(rule.name, dtype, ours, theirs, "8 ULP" if max(ours) <= 8 else "")
+
+
+def _worst(answers: Sequence[Array | None], truths: Sequence[balls.Balls]) -> float:
+    """Over the results that are normal numbers."""
+    worst = 0.0
+    for x, truth in zip(answers, truths, strict=True):
+        assert x is not None
+        size = np.abs(balls.nearest(truth))
+        normal = (size >= np.finfo(x.dtype).tiny) & (size <= np.finfo(x.dtype).max)
+        errors = judge.errors(x, truth, size)[normal]
+        worst = max(worst, float(np.max(errors, initial=0.0)))
+    return worst
+
+
+def _primals(rule: Rule) -> list[str]:
+    return list(annotations.signature([rule.f_vjp], {}, rule.cases).positional)
+
+
+def _known(number: float | None) -> float:
+    return float("nan") if number is None else number
+
+
+_HEAD = """# How accurate the rules are
+
+`python3 -m nox -s accuracy` measures and writes this table. JAX {jax}, on its CPU; other versions
+of JAX differ in its columns.
+
+Worst errors, in ULP. *8 ULP*: an elementwise rule; each of some 3,000 results, over the whole
+range of the dtype and next to where the derivative vanishes, is within 8 units in its own last
+place. *in tolerance*: each result that `purenn verify` asked for is within 8 units in the last
+place of the terms that it is the sum of, and of what rounding of the inputs alone does to it.
+*as autodiff*: no worse than JAX's autodiff in the same dtype.
+
+| rule | dtype | value, by hand | value, JAX | pullback, by hand | autodiff | verdict |
+|---|---|---:|---:|---:|---:|---|
+"""
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The page."""
+    lines = [
+        f"| {row.rule} | {row.dtype} | {_told(row.by_hand.value)} | {_told(row.jax.value)} "
+        f"| {_told(row.by_hand.pullback)} | {_told(row.jax.pullback)} | {row.verdict} |\n"
+        for row in rows
+    ]
+    return _HEAD.format(jax=jax.__version__) + "".join(lines)
+
+
+def committed() -> dict[tuple[str, str], str]:
+    """The verdicts in the table, by rule and dtype."""
+    cells = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in TABLE.read_text().splitlines()
+        if line.startswith("|")
+    ]
+    return {(rule, dtype): verdict for rule, dtype, *_, verdict in cells[2:]}
+
+
+def _told(number: float) -> str:
+    return "–" if np.isnan(number) else f"{number:.2f}" if number < 1000 else f"{number:.1e}"
+
+
+def main() -> None:
+    """Measure every rule and write the table."""
+    rules = verify.discover("purenn.ops", against="reference.ops")
+    found: list[Row] = []
+    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+        for rule in track(rules, "measuring"):
+            found += rows(rule)
+    TABLE.parent.mkdir(exist_ok=True)
+    TABLE.write_text(table(found))
+    print(f"{len(rules)} rules measured, the table is in {TABLE}")
+
+
+if __name__ == "__main__":
+    main()
