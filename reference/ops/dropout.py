@@ -51,7 +51,7 @@ spatial_dropout_cases = [
 def gaussian_dropout(x: Float[Array, "*shape"], *, rate: float, key: Key) -> Float[Array, "*shape"]:
     with jax.ensure_compile_time_eval():
         above = jnp.nextafter(jnp.float32(-1), jnp.float32(0))
-        u = jax.random.uniform(jax.random.wrap_key_data(key), x.shape, jnp.float32, above, 1)
+        u = jax.random.uniform(wrapped(key), x.shape, jnp.float32, above, 1)
         n = (np.sqrt(2) * jax.lax.erf_inv(u.astype(jnp.float64))).astype(jnp.float32)
     share = jnp.full((), rate, x.dtype)
     return x * (1 + jnp.sqrt(share / (1 - share)) * n.astype(x.dtype))
@@ -151,9 +151,9 @@ def stochastic_dropout(
     x: Float[Array, "*shape"], *, rate: float, key: Key
 ) -> Float[Array, "*shape"]:
     with jax.ensure_compile_time_eval():
-        first, second = jax.random.split(jax.random.wrap_key_data(key))
+        first, second = jax.random.split(wrapped(key))
         drawn = rate * jax.random.uniform(first, dtype=jnp.float32).item()
-        kept = bernoulli(jax.random.key_data(second), 1 - drawn, x.shape)
+        kept = jax.random.bernoulli(second, jnp.float32(1 - drawn), x.shape)
     return jnp.where(kept, x / (1 - drawn), 0)
 
 
@@ -167,4 +167,11 @@ stochastic_dropout_cases = [
 def bernoulli(key: Key, p: float, shape: Sequence[int]) -> jax.Array:
     """``jax.random.bernoulli`` in float32, now."""
     with jax.ensure_compile_time_eval():
-        return jax.random.bernoulli(jax.random.wrap_key_data(key), jnp.float32(p), tuple(shape))
+        kept: jax.Array = jax.random.bernoulli(wrapped(key), jnp.float32(p), tuple(shape))
+    return kept
+
+
+def wrapped(key: Key) -> jax.Array:
+    """The key as one of JAX's."""
+    its: jax.Array = jax.random.wrap_key_data(jnp.asarray(key))
+    return its

@@ -1,5 +1,5 @@
 """The rules: ``f`` and, beside it, ``f_vjp`` with the contract of ``jax.vjp``."""
 
-from purenn.ops import activations, dropout, linear, losses
+from purenn.ops import activations, dropout, linear, losses, positions
 
-__all__ = ["activations", "dropout", "linear", "losses"]
+__all__ = ["activations", "dropout", "linear", "losses", "positions"]

@@ -293,7 +293,7 @@ def _blocks(x: Array, rate: float, block_size: int, key: Key) -> tuple[Array, fl
     for j in range(block_size):
         dropped[:, :, j : j + columns] |= edges
     kept = ~dropped
-    return kept, max(1, np.count_nonzero(kept)) / max(1, kept.size)
+    return kept, max(1, int(np.count_nonzero(kept))) / max(1, kept.size)
 
 
 def _maxima(x: Array, rate: float, key: Key, mode: str) -> Array:
