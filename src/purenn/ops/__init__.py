@@ -1,5 +1,5 @@
 """The rules: ``f`` and, beside it, ``f_vjp`` with the contract of ``jax.vjp``."""
 
-from purenn.ops import activations, dropout, linear, losses, positions
+from purenn.ops import activations, dropout, linear, losses, pooling, positions, resizing
 
-__all__ = ["activations", "dropout", "linear", "losses", "positions"]
+__all__ = ["activations", "dropout", "linear", "losses", "pooling", "positions", "resizing"]

@@ -5,8 +5,8 @@ import math
 import numpy as np
 
 from purenn.contract import rule, unchecked
-from purenn.ops._numerics import at_least_single, narrow
-from purenn.typing import Array, Float, Pullback
+from purenn.ops._numerics import at_least_single, narrow, widen
+from purenn.typing import Annotated, Array, Float, Index, Int, Pullback
 
 
 @rule
@@ -50,3 +50,95 @@ def dense_parameter_cotangents(x: Array, dy: Array) -> tuple[Array, Array]:
     rows = at_least_single(x).reshape(count, x.shape[-1])
     dy_rows = at_least_single(dy).reshape(count, dy.shape[-1])
     return narrow(rows.T @ dy_rows, x), narrow(np.add.reduce(dy_rows, axis=0), x)
+
+
+@rule
+def embedding(
+    ids: Annotated[Int[Array, "*batch"], Index("vocabulary")],
+    table: Float[Array, "vocabulary features"],
+) -> Float[Array, "*batch features"]:
+    """The row of ``table`` that each id names, as ``flax.linen.Embed``.
+
+    Raises DomainError for an id that names no row, negative ones included; JAX gives NaN.
+    """
+    return table[ids]
+
+
+@rule
+def embedding_vjp(
+    ids: Annotated[Int[Array, "*batch"], Index("vocabulary")],
+    table: Float[Array, "vocabulary features"],
+) -> tuple[Float[Array, "*batch features"], Pullback]:
+    """Embedding with its pullback.
+
+    yₙⱼ = Tᵢⱼ with i = idₙ is a product with the matrix of one-hot rows, and so is
+    dTᵢⱼ = Σ dyₙⱼ over the n with idₙ = i: rows of dy add up where an id is repeated, and a row
+    that no id names gets 0. The ids have no cotangent.
+    """
+
+    def pullback(dy: Array) -> tuple[None, Array]:
+        return None, embedding_table_cotangent(ids, table, dy)
+
+    return unchecked(embedding)(ids, table), pullback
+
+
+def embedding_table_cotangent(ids: Array, table: Array, dy: Array) -> Array:
+    """DT alone; entry by entry, since ``numpy.add.at`` is five times slower with rows."""
+    features = table.shape[1]
+    wide = at_least_single(dy)
+    dtable = np.zeros(table.size, wide.dtype)
+    entries = ids.astype(np.intp)[..., np.newaxis] * features + np.arange(features)
+    np.add.at(dtable, entries.ravel(), wide.ravel())
+    return narrow(dtable.reshape(table.shape), table)
+
+
+@rule
+def bilinear(
+    x1: Float[Array, "*batch in1"],
+    x2: Float[Array, "*batch in2"],
+    kernel: Float[Array, "in1 in2 out"],
+    bias: Float[Array, " out"],
+) -> Float[Array, "*batch out"]:
+    """yₖ = x1ᵀ·Wₖ·x2 + bₖ, with Wₖ = ``kernel[..., k]``.
+
+    ``torch.nn.Bilinear`` has the outputs first: its weight is (out, in1, in2).
+    """
+    return unchecked(bilinear_vjp)(x1, x2, kernel, bias)[0]
+
+
+@rule
+def bilinear_vjp(
+    x1: Float[Array, "*batch in1"],
+    x2: Float[Array, "*batch in2"],
+    kernel: Float[Array, "in1 in2 out"],
+    bias: Float[Array, " out"],
+) -> tuple[Float[Array, "*batch out"], Pullback]:
+    """Bilinear with its pullback.
+
+    y is dense in the outer product Zᵢⱼ = x1ᵢ·x2ⱼ, which makes every sum a matrix product:
+    y = Z·W + b over the pairs (i, j). From dense come dZ = W·dy, dW = Z⊗dy and db, and
+    dx1 = dZ·x2, dx2 = dZᵀ·x1. Products of three factors are formed in ``widen``: in float32
+    1e30·1e30·1e-30 would overflow on the way.
+    """
+    wide1, wide2 = widen(x1), widen(x2)
+    z = wide1[..., :, np.newaxis] * wide2[..., np.newaxis, :]
+    pairs = kernel.shape[0] * kernel.shape[1]
+    y, through = unchecked(dense_vjp)(
+        z.reshape(*x1.shape[:-1], pairs),
+        widen(kernel).reshape(pairs, kernel.shape[2]),
+        widen(bias),
+    )
+
+    def pullback(dy: Array) -> tuple[Array, Array, Array, Array]:
+        dpairs, dkernel, dbias = through(widen(dy))
+        dz = dpairs.reshape(z.shape)
+        dx1 = (dz @ wide2[..., np.newaxis])[..., 0]
+        dx2 = (wide1[..., np.newaxis, :] @ dz)[..., 0, :]
+        return (
+            narrow(dx1, x1),
+            narrow(dx2, x2),
+            narrow(dkernel.reshape(kernel.shape), kernel),
+            narrow(dbias, bias),
+        )
+
+    return narrow(y, x1), pullback
