@@ -3,8 +3,9 @@
 import numpy as np
 
 from purenn.contract import rule, unchecked
+from purenn.errors import DomainError
 from purenn.ops._numerics import narrow, widen
-from purenn.typing import Array, Float, Pullback
+from purenn.typing import Array, Float, Pullback, Values
 
 
 @rule
@@ -12,7 +13,8 @@ def squared_error(
     predictions: Float[Array, "*shape"], targets: Float[Array, "*shape"]
 ) -> Float[Array, "*shape"]:
     """(predictions − targets)², elementwise."""
-    return narrow(np.square(widen(predictions) - widen(targets)), predictions)
+    with np.errstate(over="ignore"):
+        return narrow(np.square(_errors(predictions, targets)), predictions)
 
 
 @rule
@@ -22,7 +24,133 @@ def squared_error_vjp(
     """squared_error with its pullback: dpredictions = 2(predictions − targets)·dL = −dtargets."""
 
     def pullback(dy: Array) -> tuple[Array, Array]:
-        dpredictions = 2 * (widen(predictions) - widen(targets)) * widen(dy)
-        return narrow(dpredictions, predictions), narrow(-dpredictions, targets)
+        return _opposite(_errors(predictions, targets), 2 * widen(dy), dy)
 
     return unchecked(squared_error)(predictions, targets), pullback
+
+
+@rule
+def l2_loss(
+    predictions: Float[Array, "*shape"], targets: Float[Array, "*shape"]
+) -> Float[Array, "*shape"]:
+    """½(predictions − targets)², elementwise: half the squared error, as in Bishop's book."""
+    errors = _errors(predictions, targets)
+    with np.errstate(over="ignore"):
+        return narrow(errors * (errors / 2), predictions)
+
+
+@rule
+def l2_loss_vjp(
+    predictions: Float[Array, "*shape"], targets: Float[Array, "*shape"]
+) -> tuple[Float[Array, "*shape"], Pullback]:
+    """l2_loss with its pullback: dpredictions = (predictions − targets)·dL = −dtargets."""
+
+    def pullback(dy: Array) -> tuple[Array, Array]:
+        return _opposite(_errors(predictions, targets), widen(dy), dy)
+
+    return unchecked(l2_loss)(predictions, targets), pullback
+
+
+@rule
+def absolute_error(
+    predictions: Float[Array, "*shape"], targets: Float[Array, "*shape"]
+) -> Float[Array, "*shape"]:
+    """|predictions − targets|, elementwise."""
+    return narrow(np.abs(_errors(predictions, targets)), predictions)
+
+
+@rule
+def absolute_error_vjp(
+    predictions: Float[Array, "*shape"], targets: Float[Array, "*shape"]
+) -> tuple[Float[Array, "*shape"], Pullback]:
+    """absolute_error with its pullback.
+
+    dpredictions = sgn(predictions − targets)·dL = −dtargets. At the kink, where the two are
+    equal, the derivative is 0, as that of ``jnp.abs``.
+    """
+
+    def pullback(dy: Array) -> tuple[Array, Array]:
+        return _opposite(np.sign(_errors(predictions, targets)), widen(dy), dy)
+
+    return unchecked(absolute_error)(predictions, targets), pullback
+
+
+@rule
+def huber_loss(
+    predictions: Float[Array, "*shape"], targets: Float[Array, "*shape"], *, delta: float = 1.0
+) -> Float[Array, "*shape"]:
+    """½e² for |e| ≤ δ and δ(|e| − ½δ) beyond, elementwise, with e = predictions − targets.
+
+    With q = min(|e|, δ) both are q(|e| − ½q): no square of |e| overflows, and nothing cancels.
+
+    Raises DomainError unless ``delta`` > 0.
+
+    Huber, *Robust estimation of a location parameter*, Ann. Math. Statist. 35 (1964).
+    """
+    if not delta > 0:
+        raise DomainError(f"huber_loss: delta is {delta}, expected > 0")
+    size = np.abs(_errors(predictions, targets))
+    quadratic = np.minimum(size, delta)
+    with np.errstate(over="ignore"):
+        return narrow(quadratic * (size - quadratic / 2), predictions)
+
+
+@rule
+def huber_loss_vjp(
+    predictions: Float[Array, "*shape"], targets: Float[Array, "*shape"], *, delta: float = 1.0
+) -> tuple[Float[Array, "*shape"], Pullback]:
+    """huber_loss with its pullback.
+
+    dpredictions = e·dL for |e| ≤ δ and δ·sgn(e)·dL beyond: the gradient of ½e², clipped to
+    [−δ, δ]. The two meet at |e| = δ; there is no kink.
+    """
+
+    def pullback(dy: Array) -> tuple[Array, Array]:
+        return _opposite(np.clip(_errors(predictions, targets), -delta, delta), widen(dy), dy)
+
+    return unchecked(huber_loss)(predictions, targets, delta=delta), pullback
+
+
+@rule
+def log_cosh(
+    predictions: Float[Array, "*shape"], targets: Float[Array, "*shape"]
+) -> Float[Array, "*shape"]:
+    """log cosh(predictions − targets), elementwise: about ½e² near 0, |e| − log 2 far out.
+
+    Near 0 it is log1p(2 sinh²(e/2)), since cosh e = 1 + 2 sinh²(e/2); the usual
+    |e| + log1p(e⁻²ˡᵉˡ) − log 2 leaves nothing of ½e² below e = 1e-8 and is kept for |e| > 2.
+
+    Chen et al., *Log hyperbolic cosine loss improves variational auto-encoder*, 2019.
+    """
+    size = np.abs(_errors(predictions, targets))
+    near = np.log1p(2 * np.square(np.sinh(np.minimum(size, 2) / 2)))
+    far = size - 0.6931471805599453 + np.log1p(np.exp(-2 * np.maximum(size, 2)))
+    return narrow(np.where(size > 2, far, near), predictions)
+
+
+@rule
+def log_cosh_vjp(
+    predictions: Float[Array, "*shape"], targets: Float[Array, "*shape"]
+) -> tuple[Float[Array, "*shape"], Pullback]:
+    """log_cosh with its pullback.
+
+    dpredictions = tanh(e)·dL = −dtargets, with e = predictions − targets, as sinh/cosh is tanh.
+    """
+
+    def pullback(dy: Array) -> tuple[Array, Array]:
+        return _opposite(np.tanh(_errors(predictions, targets)), widen(dy), dy)
+
+    return unchecked(log_cosh)(predictions, targets), pullback
+
+
+def _errors(predictions: Array, targets: Array) -> Values:
+    """predictions − targets: in float64 of float32 numbers as good as exact."""
+    with np.errstate(over="ignore"):
+        return widen(predictions) - widen(targets)
+
+
+def _opposite(slope: Values, dy: Values, like: Array) -> tuple[Array, Array]:
+    """Cotangents of predictions and targets where only their difference counts."""
+    with np.errstate(over="ignore"):
+        dpredictions = slope * dy
+    return narrow(dpredictions, like), narrow(-dpredictions, like)
