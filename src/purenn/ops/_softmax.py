@@ -1,11 +1,13 @@
-"""Softmax and its logarithm without their doors: shared by the activations and the losses."""
+"""Softmax, its kin and their logarithms without doors, along the last axis.
+
+They are shared by the activations and the losses.
+"""
 
 from typing import NamedTuple
 
 import numpy as np
 
-from purenn.errors import ShapeError
-from purenn.ops._numerics import subtract_maximum
+from purenn.ops._numerics import difference, subtract_maximum
 from purenn.typing import Array
 
 
@@ -20,44 +22,72 @@ class LogSoftmax(NamedTuple):
     """1 − p at the largest entry, with all its digits."""
 
 
-def softmax(x: Array, axis: int) -> Array:
+def softmax(x: Array) -> Array:
     """p = eˣ/Σeˣ."""
-    _check_axis("softmax", x, axis)
-    d, lost = subtract_maximum(x, axis)
+    d, lost = subtract_maximum(x, -1)
     e = np.exp(d)
     e += e * lost
-    return np.asarray(e / np.sum(e, axis=axis, keepdims=True))
+    return np.asarray(e / np.sum(e, axis=-1, keepdims=True))
 
 
-def log_softmax(x: Array, axis: int) -> LogSoftmax:
+def log_softmax(x: Array) -> LogSoftmax:
     """log p = d − log1p(s), with d = x − max(x) and s the sum of e^d without the largest."""
-    _check_axis("log_softmax", x, axis)
-    d, lost = subtract_maximum(x, axis)
-    top = np.argmax(x, axis=axis, keepdims=True)
+    d, lost = subtract_maximum(x, -1)
+    top = np.argmax(x, axis=-1, keepdims=True)
     e = np.exp(d)
     e += e * lost
-    np.put_along_axis(e, top, 0, axis)
+    np.put_along_axis(e, top, 0, -1)
     # At the top d is 0, and NaN where the logit is infinite: then nothing is known.
-    s = np.sum(e, axis=axis, keepdims=True) + np.take_along_axis(d, top, axis)
+    s = np.sum(e, axis=-1, keepdims=True) + np.take_along_axis(d, top, -1)
     p = e / (1 + s)
-    np.put_along_axis(p, top, 1 / (1 + s), axis)
+    np.put_along_axis(p, top, 1 / (1 + s), -1)
     return LogSoftmax(d - (np.log1p(s) - lost), p, top, s / (1 + s))
 
 
-def log_softmax_pullback(dy: Array, y: LogSoftmax, axis: int) -> Array:
+def log_softmax_pullback(dy: Array, y: LogSoftmax) -> Array:
     """dx = dy − p·Σdy; at the largest entry (1 − p)·dy − p·Σ(the other dy)."""
-    at_top = np.take_along_axis(dy, y.top, axis)
+    at_top = np.take_along_axis(dy, y.top, -1)
     others = dy.copy()
-    np.put_along_axis(others, y.top, 0, axis)
-    sum_of_others = np.sum(others, axis=axis, keepdims=True)
+    np.put_along_axis(others, y.top, 0, -1)
+    sum_of_others = np.sum(others, axis=-1, keepdims=True)
     dx: Array = dy - y.p * (sum_of_others + at_top)
-    p_top = np.take_along_axis(y.p, y.top, axis)
-    np.put_along_axis(dx, y.top, y.rest * at_top - p_top * sum_of_others, axis)
+    p_top = np.take_along_axis(y.p, y.top, -1)
+    np.put_along_axis(dx, y.top, y.rest * at_top - p_top * sum_of_others, -1)
     return dx
 
 
-def _check_axis(name: str, x: Array, axis: int) -> None:
-    if not -x.ndim <= axis < x.ndim:
-        raise ShapeError(f"{name}: axis is {axis}, but x has shape {x.shape}")
-    if x.shape[axis] == 0:
-        raise ShapeError(f"{name}: x has shape {x.shape}, expected an entry along axis {axis}")
+class Sparsemax(NamedTuple):
+    """p with what the loss needs besides."""
+
+    p: Array
+    below: Array
+    """max(x) − x ≥ 0."""
+    shift: Array
+    """θ, the axis kept: p = max(0, 1 − below − θ), so that τ = max(x) − 1 + θ."""
+
+
+def sparsemax(x: Array) -> Sparsemax:
+    """p = max(0, x − τ) that adds up to 1.
+
+    With w = max(0, 1 + x − max(x)), whose largest is 1, p = max(0, w − θ) for the same p, and
+    Σp = 1 over the k largest says θ = (w₍₂₎ + … + w₍ₖ₎)/k: the 1 has cancelled on paper. Where the
+    second largest only just counts, τ has lost the digits of p there, and θ has not.
+    """
+    d, lost = difference(x, np.max(x, axis=-1, keepdims=True))
+    w = np.maximum((1 + d) + lost, 0)
+    falling = -np.sort(-w, axis=-1)
+    falling[..., :1] -= 1
+    sums = np.cumsum(falling, axis=-1)
+    falling[..., :1] += 1
+    count = np.arange(1, w.shape[-1] + 1)
+    k = np.maximum(np.sum(count * falling > sums, axis=-1, keepdims=True), 1)
+    shift = np.take_along_axis(sums, k - 1, -1) / k
+    return Sparsemax(np.maximum(w - shift, 0), -(d + lost), shift)
+
+
+def sparsemax_pullback(dy: Array, p: Array) -> Array:
+    """dx = s⊙(dy − mean of dy over the support), with s = 1 on the support."""
+    support = p > 0
+    total = np.sum(np.where(support, dy, 0), axis=-1, keepdims=True)
+    mean = total / np.maximum(np.sum(support, axis=-1, keepdims=True), 1)
+    return np.where(support, dy - mean, 0)

@@ -25,8 +25,14 @@ from purenn.ops.activations.sigmoids import (
 from purenn.ops.activations.softmax import (
     log_softmax,
     log_softmax_vjp,
+    logsumexp,
+    logsumexp_vjp,
     softmax,
     softmax_vjp,
+    sparsemax,
+    sparsemax_vjp,
+    standardize,
+    standardize_vjp,
 )
 
 __all__ = [
@@ -36,6 +42,8 @@ __all__ = [
     "leaky_relu_vjp",
     "log_softmax",
     "log_softmax_vjp",
+    "logsumexp",
+    "logsumexp_vjp",
     "relu",
     "relu_vjp",
     "sigmoid",
@@ -46,6 +54,10 @@ __all__ = [
     "softmax_vjp",
     "softplus",
     "softplus_vjp",
+    "sparsemax",
+    "sparsemax_vjp",
+    "standardize",
+    "standardize_vjp",
     "tanh",
     "tanh_vjp",
 ]

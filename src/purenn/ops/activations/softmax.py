@@ -1,27 +1,30 @@
-"""Functions of a whole axis: distributions and their logarithms."""
+"""Functions of a whole axis, of several, or of all of them: what sizes mean among each other."""
 
 import numpy as np
 
-from purenn.contract import rule
+from purenn.contract import rule, unchecked
 from purenn.ops import _softmax
+from purenn.ops._axes import Axis, axes_of, from_lanes, lanes, nonempty_axes
 from purenn.ops._numerics import narrow, widen
-from purenn.typing import Array, Float, Pullback
+from purenn.ops._standardize import check_epsilon, normalize, normalize_pullback, statistics
+from purenn.typing import Annotated, Array, Float, OneOf, Pullback
 
 
 @rule
 def softmax(
-    x: Float[Array, "*batch features"], *, axis: int = -1
+    x: Float[Array, "*batch features"], *, axis: Annotated[Axis, OneOf(-1, 0, None)] = -1
 ) -> Float[Array, "*batch features"]:
     """eˣ / Σeˣ along ``axis``, with the maximum subtracted first: no overflow.
 
     Raises ShapeError where ``axis`` has size 0: a distribution over nothing.
     """
-    return narrow(_softmax.softmax(widen(x), axis), x)
+    axes = nonempty_axes("softmax", x, axis)
+    return narrow(from_lanes(_softmax.softmax(lanes(widen(x), axes)), x, axes), x)
 
 
 @rule
 def softmax_vjp(
-    x: Float[Array, "*batch features"], *, axis: int = -1
+    x: Float[Array, "*batch features"], *, axis: Annotated[Axis, OneOf(-1, 0, None)] = -1
 ) -> tuple[Float[Array, "*batch features"], Pullback]:
     """Softmax with its pullback.
 
@@ -29,21 +32,22 @@ def softmax_vjp(
     Where one y is almost 1, ⟨y, dy⟩ is almost its dy and the difference cancels: that dy is
     subtracted from all first.
     """
-    y = _softmax.softmax(widen(x), axis)
+    axes = nonempty_axes("softmax", x, axis)
+    y = _softmax.softmax(lanes(widen(x), axes))
 
     def pullback(dy: Array) -> tuple[Array]:
-        wide = widen(dy)
-        shift = np.sum(np.where(y > 0.5, wide, 0), axis=axis, keepdims=True)
+        wide = lanes(widen(dy), axes)
+        shift = np.sum(np.where(y > 0.5, wide, 0), axis=-1, keepdims=True)
         shifted = wide - shift
-        mean = np.sum(y * shifted, axis=axis, keepdims=True)
-        return (narrow(y * (shifted - mean), x),)
+        mean = np.sum(y * shifted, axis=-1, keepdims=True)
+        return (narrow(from_lanes(y * (shifted - mean), x, axes), x),)
 
-    return narrow(y.copy(), x), pullback
+    return narrow(from_lanes(y.copy(), x, axes), x), pullback
 
 
 @rule
 def log_softmax(
-    x: Float[Array, "*batch features"], *, axis: int = -1
+    x: Float[Array, "*batch features"], *, axis: Annotated[Axis, OneOf(-1, 0, None)] = -1
 ) -> Float[Array, "*batch features"]:
     """x − log Σeˣ along ``axis``.
 
@@ -52,12 +56,13 @@ def log_softmax(
 
     Raises ShapeError where ``axis`` has size 0.
     """
-    return narrow(_softmax.log_softmax(widen(x), axis).log_p, x)
+    axes = nonempty_axes("log_softmax", x, axis)
+    return narrow(from_lanes(_softmax.log_softmax(lanes(widen(x), axes)).log_p, x, axes), x)
 
 
 @rule
 def log_softmax_vjp(
-    x: Float[Array, "*batch features"], *, axis: int = -1
+    x: Float[Array, "*batch features"], *, axis: Annotated[Axis, OneOf(-1, 0, None)] = -1
 ) -> tuple[Float[Array, "*batch features"], Pullback]:
     """log_softmax with its pullback.
 
@@ -65,9 +70,130 @@ def log_softmax_vjp(
     At the largest p, which may be almost 1, the two terms cancel. Written with the rest
     apart, dx = (1 − p)·dy − p·Σ(other dy), and 1 − p = s/(1 + s), they do not.
     """
-    y = _softmax.log_softmax(widen(x), axis)
+    axes = nonempty_axes("log_softmax", x, axis)
+    y = _softmax.log_softmax(lanes(widen(x), axes))
 
     def pullback(dy: Array) -> tuple[Array]:
-        return (narrow(_softmax.log_softmax_pullback(widen(dy), y, axis), x),)
+        dx = _softmax.log_softmax_pullback(lanes(widen(dy), axes), y)
+        return (narrow(from_lanes(dx, x, axes), x),)
 
-    return narrow(y.log_p, x), pullback
+    return narrow(from_lanes(y.log_p, x, axes), x), pullback
+
+
+@rule
+def logsumexp(
+    x: Float[Array, "*shape"],
+    *,
+    axis: Annotated[Axis, OneOf(None, -1)] = None,
+    keepdims: Annotated[bool, OneOf(False, True)] = False,
+) -> Float[Array, "..."]:
+    """log Σeˣ along ``axis``, without overflow: the largest x plus log1p of the others' sum.
+
+    ``axis`` None is all of them, as in ``jax.nn.logsumexp``. Of nothing it is log 0 = −∞.
+    """
+    return unchecked(logsumexp_vjp)(x, axis=axis, keepdims=keepdims)[0]
+
+
+@rule
+def logsumexp_vjp(
+    x: Float[Array, "*shape"],
+    *,
+    axis: Annotated[Axis, OneOf(None, -1)] = None,
+    keepdims: Annotated[bool, OneOf(False, True)] = False,
+) -> tuple[Float[Array, "..."], Pullback]:
+    """Logsumexp with its pullback.
+
+    y = x_top − log p_top with p = softmax(x), and ∂y/∂xᵢ = eˣⁱ/Σeˣ = pᵢ: dx = p·dy. The textbook
+    e^(x − y) loses digits where y is large, as e^y would: at y = 700 up to 512 ULP.
+    """
+    axes = axes_of("logsumexp", x, axis)
+    rows = lanes(widen(x), axes)
+    if rows.shape[-1]:
+        its = _softmax.log_softmax(rows)
+        top = np.take_along_axis(rows, its.top, -1)
+        above = -np.take_along_axis(its.log_p, its.top, -1)
+        p, y = its.p, np.where(np.isinf(top), top, top + above)[..., 0]
+    else:
+        p, y = rows, np.full(rows.shape[:-1], -np.inf)
+
+    def pullback(dy: Array) -> tuple[Array]:
+        return (narrow(from_lanes(p * widen(dy).reshape(*y.shape, 1), x, axes), x),)
+
+    return narrow(np.expand_dims(y, axes) if keepdims else y, x), pullback
+
+
+@rule
+def sparsemax(
+    x: Float[Array, "*batch features"], *, axis: Annotated[Axis, OneOf(-1, 0, None)] = -1
+) -> Float[Array, "*batch features"]:
+    """max(0, x − τ) along ``axis``, τ such that it adds up to 1: the nearest distribution to x.
+
+    Small x get exactly 0 (Martins & Astudillo 2016, arXiv:1602.02068). With x₍₁₎ ≥ x₍₂₎ ≥ …,
+    τ = (x₍₁₎ + … + x₍ₖ₎ − 1)/k for the largest k with 1 + k·x₍ₖ₎ > x₍₁₎ + … + x₍ₖ₎.
+
+    Raises ShapeError where ``axis`` has size 0: a distribution over nothing.
+    """
+    axes = nonempty_axes("sparsemax", x, axis)
+    return narrow(from_lanes(_softmax.sparsemax(lanes(widen(x), axes)).p, x, axes), x)
+
+
+@rule
+def sparsemax_vjp(
+    x: Float[Array, "*batch features"], *, axis: Annotated[Axis, OneOf(-1, 0, None)] = -1
+) -> tuple[Float[Array, "*batch features"], Pullback]:
+    """Sparsemax with its pullback.
+
+    On the support S, where p > 0, pᵢ = xᵢ − τ and ∂τ/∂xⱼ = 1/|S|; elsewhere p stays 0. So the
+    Jacobian is diag(s) − ssᵀ/|S| with s = 1[p > 0], and dx = s⊙(dy − mean of dy over S).
+    At the kink x = τ the entry does not count to S, as in JAX, where max(0, ·) has slope 0 at 0.
+    """
+    axes = nonempty_axes("sparsemax", x, axis)
+    p = _softmax.sparsemax(lanes(widen(x), axes)).p
+
+    def pullback(dy: Array) -> tuple[Array]:
+        dx = _softmax.sparsemax_pullback(lanes(widen(dy), axes), p)
+        return (narrow(from_lanes(dx, x, axes), x),)
+
+    return narrow(from_lanes(p.copy(), x, axes), x), pullback
+
+
+@rule
+def standardize(
+    x: Float[Array, "*batch features"],
+    *,
+    axis: Annotated[Axis, OneOf(-1, 0, None)] = -1,
+    epsilon: float = 1e-5,
+) -> Float[Array, "*batch features"]:
+    """(x − mean(x))/√(var(x) + ε) along ``axis``: mean 0 and variance just below 1.
+
+    ``jax.nn.standardize`` computes var(x) as E[x²] − E[x]², which has no digit left where the
+    mean is 10⁴ times the deviation in float32; here the mean is subtracted first.
+
+    Raises DomainError where ``epsilon`` is negative. With ε = 0, equal numbers become 0.
+    """
+    check_epsilon("standardize", epsilon)
+    its = statistics(x, axes_of("standardize", x, axis), epsilon)
+    return normalize(x, its)
+
+
+@rule
+def standardize_vjp(
+    x: Float[Array, "*batch features"],
+    *,
+    axis: Annotated[Axis, OneOf(-1, 0, None)] = -1,
+    epsilon: float = 1e-5,
+) -> tuple[Float[Array, "*batch features"], Pullback]:
+    """Standardize with its pullback.
+
+    With c = x − mean and σ² = mean(c²) + ε, y = c/σ: dc = (dy − y·mean(dy·y))/σ, the second term
+    through σ, and dx = dc − mean(dc) = (dy − mean(dy) − y·mean(dy·y))/σ: what of dy is constant
+    or along y drops out, all but the part ε/σ² of the latter.
+    """
+    check_epsilon("standardize", epsilon)
+    axes = axes_of("standardize", x, axis)
+    its = statistics(x, axes, epsilon)
+
+    def pullback(dy: Array) -> tuple[Array]:
+        return (normalize_pullback(dy, x, its, axes, epsilon)[0],)
+
+    return normalize(x, its), pullback

@@ -14,7 +14,7 @@ def softmax_cross_entropy(
     labels: Annotated[Float[Array, "*batch classes"], Simplex()],
 ) -> Float[Array, "*batch"]:
     """−Σ qᵢ·log pᵢ over the classes (last axis), with p = softmax(logits) and q = labels."""
-    log_p = _softmax.log_softmax(widen(logits), -1).log_p
+    log_p = _softmax.log_softmax(widen(logits)).log_p
     return narrow(-np.sum(widen(labels) * log_p, axis=-1), logits)
 
 
@@ -30,11 +30,11 @@ def softmax_cross_entropy_vjp(
     No Jacobian of softmax is formed, and nothing is divided by p. dlabels = −y·dL.
     """
     q = widen(labels)
-    y = _softmax.log_softmax(widen(logits), -1)
+    y = _softmax.log_softmax(widen(logits))
 
     def pullback(dy: Array) -> tuple[Array, Array]:
         wide = widen(dy)[..., np.newaxis]
-        dlogits = _softmax.log_softmax_pullback(-q * wide, y, -1)
+        dlogits = _softmax.log_softmax_pullback(-q * wide, y)
         return narrow(dlogits, logits), narrow(-y.log_p * wide, labels)
 
     return narrow(-np.sum(q * y.log_p, axis=-1), logits), pullback
@@ -46,7 +46,7 @@ def softmax_cross_entropy_with_integer_labels(
     labels: Annotated[Int[Array, "*batch"], Index("classes")],
 ) -> Float[Array, "*batch"]:
     """−log p at the label, with p = softmax(logits) over the last axis."""
-    log_p = _softmax.log_softmax(widen(logits), -1).log_p
+    log_p = _softmax.log_softmax(widen(logits)).log_p
     return narrow(-_pick(log_p, labels)[..., 0], logits)
 
 
@@ -60,7 +60,7 @@ def softmax_cross_entropy_with_integer_labels_vjp(
     dlogits = (p − onehot(label))·dL. At a label with p almost 1 the textbook p − 1 keeps no
     digit and training stops; there 1 − p = s/(1 + s), s the sum over the others, is used.
     """
-    y = _softmax.log_softmax(widen(logits), -1)
+    y = _softmax.log_softmax(widen(logits))
 
     def pullback(dy: Array) -> tuple[Array, None]:
         wide = widen(dy)[..., np.newaxis]
