@@ -1,8 +1,10 @@
 """What the rules share: the precision they compute in, and exponentials that keep their digits."""
 
+import math
+
 import numpy as np
 
-from purenn.typing import Array, Values
+from purenn.typing import Array, Shape, Values
 
 # Where e^u is still a normal number with room to spare; from -709 or -87 on it no longer is.
 _NORMAL = {np.dtype(np.float64): -700.0, np.dtype(np.float32): -80.0}
@@ -100,3 +102,16 @@ def subtract_maximum(x: Array, axis: int) -> tuple[Array, Array]:
     """
     d, lost = difference(x, np.max(x, axis=axis, keepdims=True))
     return d, np.where(d < -1500, 0, lost)  # e^d is 0 there
+
+
+def unbroadcast(dy: Values, shape: Shape) -> Values:
+    """Sum over the dimensions in which an array of ``shape`` was repeated: the transpose of that.
+
+    The terms of a sum are made neighbours, which NumPy adds in pairs: the error grows with the
+    logarithm of their number.
+    """
+    sizes = (*(1,) * (dy.ndim - len(shape)), *shape)
+    repeated = [axis for axis, size in enumerate(sizes) if size == 1]
+    count = math.prod(dy.shape[axis] for axis in repeated)
+    terms = np.moveaxis(dy, repeated, range(-len(repeated), 0))
+    return np.asarray(np.sum(terms.reshape(*shape, count), axis=-1))

@@ -1,9 +1,14 @@
-"""Activations that multiply a number by a gate: f(x) = x + f(−x), hence f′(x) = 1 − f′(−x)."""
+"""Activations that multiply a number by a gate between 0 and 1.
+
+They are evaluated at n = −|x|, where exponentials do not overflow. A slope that vanishes at a
+root r is written as h(n) − h(r), term by term: each term is then a multiple of n − r.
+"""
 
 import numpy as np
 
 from purenn.contract import rule, unchecked
-from purenn.ops._numerics import bell, decay, narrow, negative_half, widen
+from purenn.errors import ShapeError
+from purenn.ops._numerics import bell, decay, narrow, negative_half, scaled_sigmoid, widen
 from purenn.typing import Array, Float, Pullback
 
 
@@ -38,3 +43,85 @@ def silu_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullbac
         return (narrow(np.where(x > 0, wide - left, left), x),)
 
     return unchecked(silu)(x), pullback
+
+
+@rule
+def mish(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """x·tanh(softplus(x)) (Misra 2019, arXiv:1908.08681).
+
+    tanh(log(1 + eˣ)) is rational in e = e⁻ˡˣˡ, all terms positive: e(2 + e)/(2 + 2e + e²) for
+    x ≤ 0, else (1 + 2e)/(1 + 2e + 2e²).
+    """
+    n = negative_half(x)
+    e = np.exp(n)
+    left = decay(n * (2 + e), n) / (2 + 2 * e + e * e)
+    right = widen(x) * ((1 + 2 * e) / (1 + 2 * e + 2 * e * e))
+    return narrow(np.where(x > 0, right, left), x)
+
+
+_MISH_ROOT = (-1.1924312145154952, -4.8484829848031044e-17)
+_MISH_EXP_ROOT = 0.3034825352815289
+
+
+@rule
+def mish_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullback]:
+    """Mish with its pullback.
+
+    With e = eⁿ, n = −|x|, and d = 2 + 2e + e², mish′(n) = e·h(n)/d² with
+    h(n) = 4 + 6e + 4e² + e³ + 4n(1 + e). h cancels around its zero r = −1.192, so subtract
+    h(r) = 0 term by term: with t = n − r and δ = e − eʳ = eʳ·(eᵗ − 1),
+    h(n) = 4t(1 + e) + δ·(e² + e·eʳ + e²ʳ + 4(e + eʳ) + 6 + 4r), two terms of one sign.
+    For x > 0, with c = 1 + 2e + 2e², mish′(x) = (1 + 2e)/c + 4xe²(1 + e)/c², both positive.
+    The textbook tanh(s) + x·σ(x)·(1 − tanh²(s)), s = softplus(x), is noise next to r.
+    """
+
+    def pullback(dy: Array) -> tuple[Array]:
+        wide, n = widen(dy), negative_half(x)
+        e, at_root = np.exp(n), _MISH_EXP_ROOT
+        t = (n - _MISH_ROOT[0]) - _MISH_ROOT[1]
+        slope = e * e + e * at_root + at_root**2 + 4 * (e + at_root) + (6 + 4 * _MISH_ROOT[0])
+        h = 4 * t * (1 + e) + at_root * np.expm1(t) * slope
+        left = decay(wide * h, n) / np.square(2 + 2 * e + e * e)
+        c = 1 + 2 * e + 2 * e * e
+        right = wide * ((1 + 2 * e) / c - 4 * n * e * e * (1 + e) / np.square(c))
+        return (narrow(np.where(x > 0, right, left), x),)
+
+    return unchecked(mish)(x), pullback
+
+
+@rule
+def glu(x: Float[Array, "*batch features"], *, axis: int = -1) -> Float[Array, "..."]:
+    """a·σ(b), a and b the two halves of x along ``axis`` (Dauphin et al. 2016, arXiv:1612.08083).
+
+    Raises ShapeError where the size of ``axis`` is odd.
+    """
+    a, b = _halves(x, axis)
+    return narrow(scaled_sigmoid(a, b), x)
+
+
+@rule
+def glu_vjp(
+    x: Float[Array, "*batch features"], *, axis: int = -1
+) -> tuple[Float[Array, "..."], Pullback]:
+    """Glu with its pullback: da = σ(b)·dy and db = a·σ′(b)·dy, side by side along ``axis``.
+
+    σ′(b) = eⁿ/(1 + eⁿ)² with n = −|b|, as for ``sigmoid``; σ·(1 − σ) is 0 from b = 17 on in
+    float32.
+    """
+
+    def pullback(dy: Array) -> tuple[Array]:
+        a, b = _halves(x, axis)
+        wide = widen(dy)
+        da, db = scaled_sigmoid(wide, b), bell(wide * a, negative_half(b))
+        return (narrow(np.concatenate([da, db], axis), x),)
+
+    return unchecked(glu)(x, axis=axis), pullback
+
+
+def _halves(x: Array, axis: int) -> tuple[Array, Array]:
+    if not -x.ndim <= axis < x.ndim:
+        raise ShapeError(f"glu: axis is {axis}, but x has shape {x.shape}")
+    if x.shape[axis] % 2:
+        raise ShapeError(f"glu: x has shape {x.shape}, expected an even size along axis {axis}")
+    a, b = np.split(widen(x), 2, axis)
+    return a, b

@@ -1,10 +1,23 @@
-"""Activations made of pieces, most of them straight."""
+"""Activations made of pieces, straight ones and parabolas."""
 
 import numpy as np
 
 from purenn.contract import rule, unchecked
-from purenn.ops._numerics import at_least_single, narrow
-from purenn.typing import Array, Float, Pullback
+from purenn.errors import ShapeError
+from purenn.ops._numerics import at_least_single, narrow, unbroadcast, widen
+from purenn.typing import Array, Float, Pullback, Values
+
+
+@rule
+def identity(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """x, in an array of its own."""
+    return x.copy()
+
+
+@rule
+def identity_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullback]:
+    """Identity with its pullback, the identity."""
+    return x.copy(), lambda dy: (dy.copy(),)
 
 
 @rule
@@ -21,11 +34,19 @@ def relu_vjp(
 
     relu′(x) = 1 for x > 0, else 0. At the kink x = 0 the derivative is 0, as in ``jax.nn.relu``.
     """
+    return unchecked(relu)(x), lambda dy: (_where(x > 0, dy),)
 
-    def pullback(dy: Array) -> tuple[Array]:
-        return (narrow(np.where(x > 0, dy, np.zeros((), dy.dtype)), dy),)
 
-    return unchecked(relu)(x), pullback
+@rule
+def relu6(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """min(max(x, 0), 6) (Krizhevsky 2010, "Convolutional deep belief networks on CIFAR-10")."""
+    return narrow(np.clip(at_least_single(x), 0, 6), x)
+
+
+@rule
+def relu6_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullback]:
+    """relu6 with its pullback: 1 for 0 < x < 6, else 0, at both kinks as in ``jax.nn.relu6``."""
+    return unchecked(relu6)(x), lambda dy: (_where((x > 0) & (x < 6), dy),)
 
 
 @rule
@@ -33,8 +54,7 @@ def leaky_relu(
     x: Float[Array, "*shape"], *, negative_slope: float = 0.01
 ) -> Float[Array, "*shape"]:
     """x for x ≥ 0, else ``negative_slope``·x."""
-    wide = at_least_single(x)
-    return narrow(np.where(wide >= 0, wide, negative_slope * wide), x)
+    return narrow(widen(x) * np.where(x >= 0, 1, negative_slope), x)
 
 
 @rule
@@ -48,7 +68,256 @@ def leaky_relu_vjp(
     """
 
     def pullback(dy: Array) -> tuple[Array]:
-        wide = at_least_single(dy)
-        return (narrow(np.where(x >= 0, wide, negative_slope * wide), dy),)
+        return (narrow(widen(dy) * np.where(x >= 0, 1, negative_slope), dy),)
 
     return unchecked(leaky_relu)(x, negative_slope=negative_slope), pullback
+
+
+@rule
+def prelu(
+    x: Float[Array, "*shape"], negative_slope: Float[Array, "*slope"]
+) -> Float[Array, "*shape"]:
+    """x for x ≥ 0, else ``negative_slope``·x with a slope that is trained.
+
+    One slope, one per feature of the last axis, or any shape that broadcasts to that of x (He et
+    al. 2015, arXiv:1502.01852); ``flax.linen.PReLU`` has one.
+
+    Raises ShapeError where it does not broadcast.
+    """
+    return narrow(widen(x) * _prelu_slopes(x, negative_slope), x)
+
+
+@rule
+def prelu_vjp(
+    x: Float[Array, "*shape"], negative_slope: Float[Array, "*slope"]
+) -> tuple[Float[Array, "*shape"], Pullback]:
+    """Prelu with its pullback.
+
+    dx is dy for x ≥ 0, else a·dy, a the slope; da = Σ min(x, 0)·dy over all x that share a.
+    At the kink x = 0 the derivative is 1, as in ``flax.linen.PReLU``. The terms of the sum have
+    either sign and may cancel: they are added in pairs, in float64.
+    """
+
+    def pullback(dy: Array) -> tuple[Array, Array]:
+        wide = widen(dy)
+        terms = wide * np.minimum(widen(x), 0)
+        dslope = narrow(unbroadcast(terms, negative_slope.shape), negative_slope)
+        return narrow(wide * _prelu_slopes(x, negative_slope), x), dslope
+
+    return unchecked(prelu)(x, negative_slope), pullback
+
+
+def _prelu_slopes(x: Array, negative_slope: Array) -> Values:
+    tail = x.shape[max(x.ndim - negative_slope.ndim, 0) :]
+    pairs = zip(negative_slope.shape, tail, strict=False)
+    if negative_slope.ndim > x.ndim or any(n not in (1, size) for n, size in pairs):
+        raise ShapeError(
+            f"prelu: negative_slope has shape {negative_slope.shape}, expected one that "
+            f"broadcasts to that of x, {x.shape}"
+        )
+    return np.where(x >= 0, 1, widen(negative_slope))
+
+
+@rule
+def bipolar_relu(x: Float[Array, "*batch features"]) -> Float[Array, "*batch features"]:
+    """max(x, 0) on even features, min(x, 0) on odd ones, from 0 along the last axis.
+
+    The mean of what comes out is about 0, whatever the depth (Eidnes & Nøkland 2017,
+    arXiv:1709.04054).
+    """
+    zero = np.zeros((), x.dtype)
+    return narrow(np.where(_odd(x), np.minimum(x, zero), np.maximum(x, zero)), x)
+
+
+@rule
+def bipolar_relu_vjp(
+    x: Float[Array, "*batch features"],
+) -> tuple[Float[Array, "*batch features"], Pullback]:
+    """bipolar_relu with its pullback.
+
+    1 for x > 0 on even features and for x < 0 on odd ones, else 0. relu(x) and −relu(−x) have
+    the derivative 0 at the kink x = 0, as in ``jax.nn.relu``.
+    """
+
+    def pullback(dy: Array) -> tuple[Array]:
+        return (_where(np.where(_odd(x), x < 0, x > 0), dy),)
+
+    return unchecked(bipolar_relu)(x), pullback
+
+
+def _odd(x: Array) -> Array:
+    return np.asarray(np.arange(x.shape[-1]) % 2 == 1)
+
+
+@rule
+def maxout(
+    x: Float[Array, "*batch features"], *, num_units: int, axis: int = -1
+) -> Float[Array, "..."]:
+    """The largest of the pieces of each unit, with ``num_units`` units along ``axis``.
+
+    A unit has as many features as its neighbour, side by side: x (…, units·pieces) becomes
+    (…, units). The layout is that of ``chainer.functions.maxout`` and ``tfa.layers.Maxout``
+    (Goodfellow et al. 2013, arXiv:1302.4389).
+
+    Raises ShapeError where the size of ``axis`` is no positive multiple of ``num_units``.
+    """
+    pieces, along = _pieces(x, num_units, axis)
+    return narrow(np.max(pieces, axis=along), x)
+
+
+@rule
+def maxout_vjp(
+    x: Float[Array, "*batch features"], *, num_units: int, axis: int = -1
+) -> tuple[Float[Array, "..."], Pullback]:
+    """Maxout with its pullback.
+
+    The largest piece of a unit has all of dy, the others 0. At a tie the largest have equal
+    shares, as in ``jax.numpy.max``.
+    """
+    pieces, along = _pieces(x, num_units, axis)
+
+    def pullback(dy: Array) -> tuple[Array]:
+        largest = pieces == np.max(pieces, axis=along, keepdims=True)
+        count = np.maximum(np.sum(largest, axis=along), 1)
+        share = np.expand_dims(narrow(at_least_single(dy) / count, x), along)
+        return (_where(largest, share).reshape(x.shape),)
+
+    return unchecked(maxout)(x, num_units=num_units, axis=axis), pullback
+
+
+def _pieces(x: Array, num_units: int, axis: int) -> tuple[Array, int]:
+    """X with an axis of units in place of ``axis`` and one of their pieces behind it."""
+    if not -x.ndim <= axis < x.ndim:
+        raise ShapeError(f"maxout: axis is {axis}, but x has shape {x.shape}")
+    size, axis = x.shape[axis], axis % x.ndim
+    if num_units < 1 or size < 1 or size % num_units:
+        raise ShapeError(
+            f"maxout: x has shape {x.shape}, expected a multiple of num_units = {num_units} "
+            f"along axis {axis}"
+        )
+    shape = (*x.shape[:axis], num_units, size // num_units, *x.shape[axis + 1 :])
+    return x.reshape(shape), axis + 1
+
+
+@rule
+def heaviside(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """1 for x ≥ 0, else 0: the unit step, which is ``jnp.heaviside(x, 1)``."""
+    return narrow(np.heaviside(at_least_single(x), 1), x)
+
+
+@rule
+def heaviside_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullback]:
+    """Heaviside with its pullback: dx = 0, also at the jump x = 0, as in JAX.
+
+    A step is flat wherever it has a derivative, so nothing in front of it can be trained: a small
+    change of a weight changes no output, and the gradient is 0 however wrong the output is.
+    Perceptrons leave the step out of their rule; deeper networks take a sigmoid in its place.
+    """
+    return unchecked(heaviside)(x), lambda dy: (np.zeros_like(dy),)
+
+
+@rule
+def hard_tanh(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """min(max(x, −1), 1) (Collobert 2004, "Large scale machine learning")."""
+    return narrow(np.clip(at_least_single(x), -1, 1), x)
+
+
+@rule
+def hard_tanh_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullback]:
+    """hard_tanh with its pullback: 1 for |x| ≤ 1, else 0; at the kinks 1, as ``jax.nn.hard_tanh``.
+
+    relu6 has 0 at its kinks.
+    """
+    return unchecked(hard_tanh)(x), lambda dy: (_where(np.abs(x) <= 1, dy),)
+
+
+@rule
+def hard_sigmoid(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """relu6(x + 3)/6 = min(max(x + 3, 0), 6)/6, as ``jax.nn.hard_sigmoid`` (Howard et al. 2019).
+
+    Keras and ONNX have other slopes by default.
+    """
+    return narrow((np.clip(at_least_single(x), -3, 3) + 3) / 6, x)
+
+
+@rule
+def hard_sigmoid_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullback]:
+    """hard_sigmoid with its pullback.
+
+    1/6 for |x| < 3, else 0; at both kinks 0, as in ``jax.nn.hard_sigmoid``.
+    """
+
+    def pullback(dy: Array) -> tuple[Array]:
+        return (narrow(_where(np.abs(x) < 3, at_least_single(dy) / 6), dy),)
+
+    return unchecked(hard_sigmoid)(x), pullback
+
+
+@rule
+def hard_silu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """x·hard_sigmoid(x), also called hard_swish (Howard et al. 2019, arXiv:1905.02244)."""
+    wide = at_least_single(x)
+    return narrow(np.maximum(wide, -3) * ((np.clip(wide, -3, 3) + 3) / 6), x)
+
+
+@rule
+def hard_silu_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullback]:
+    """hard_silu with its pullback.
+
+    (2x + 3)/6 for |x| < 3, 0 below and 1 above; at the kinks −3 and 3 it is 0 and 1, as in
+    ``jax.nn.hard_silu``. The product rule, (x + 3)/6 + x/6, cancels around x = −1.5.
+    """
+
+    def pullback(dy: Array) -> tuple[Array]:
+        wide, d = at_least_single(x), at_least_single(dy)
+        inside = (2 * np.clip(wide, -3, 3) + 3) / 6
+        return (narrow(np.where(wide >= 3, d, _where(wide > -3, d * inside)), x),)
+
+    return unchecked(hard_silu)(x), pullback
+
+
+@rule
+def sparse_plus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """0 for x ≤ −1, (x + 1)²/4 between, x for x ≥ 1: softplus with a true zero.
+
+    From ``jax.nn.sparse_plus``; its derivative is sparse_sigmoid.
+    """
+    wide = at_least_single(x)
+    return narrow(np.where(wide >= 1, wide, np.square(np.clip(wide, -1, 1) + 1) / 4), x)
+
+
+@rule
+def sparse_plus_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullback]:
+    """sparse_plus with its pullback: sparse_sigmoid(x)·dy. It has no kink."""
+
+    def pullback(dy: Array) -> tuple[Array]:
+        slope = unchecked(sparse_sigmoid)(at_least_single(x))
+        return (narrow(at_least_single(dy) * slope, x),)
+
+    return unchecked(sparse_plus)(x), pullback
+
+
+@rule
+def sparse_sigmoid(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """0 for x ≤ −1, (x + 1)/2 between, 1 for x ≥ 1 (Blondel et al. 2019, arXiv:1901.02324, 6.2)."""
+    return narrow((np.clip(at_least_single(x), -1, 1) + 1) / 2, x)
+
+
+@rule
+def sparse_sigmoid_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullback]:
+    """sparse_sigmoid with its pullback.
+
+    1/2 for |x| < 1, else 0; at the kinks ±1 it is 1/4, as in ``jax.nn.sparse_sigmoid``, whose
+    clip halves the derivative at its ends.
+    """
+
+    def pullback(dy: Array) -> tuple[Array]:
+        half, size = at_least_single(dy) / 2, np.abs(x)
+        return (narrow(np.where(size == 1, half / 2, _where(size < 1, half)), dy),)
+
+    return unchecked(sparse_sigmoid)(x), pullback
+
+
+def _where(condition: Array, dy: Array) -> Array:
+    """Dy where the condition holds, else 0, also for an infinite dy."""
+    return np.where(condition, dy, np.zeros((), dy.dtype))

@@ -1,15 +1,16 @@
 """Activations that saturate, and their integrals.
 
 They are evaluated at n = −|x| and reflected: on the negative half axis exponentials do not
-overflow, and what is small there keeps its digits. softplus obeys f(x) = x + f(−x), hence
-f′(x) = 1 − f′(−x).
+overflow, and what is small there keeps its digits. softplus and squareplus obey
+f(x) = x + f(−x), hence f′(x) = 1 − f′(−x).
 """
 
 import numpy as np
 
 from purenn.contract import rule, unchecked
+from purenn.errors import DomainError
 from purenn.ops._numerics import bell, narrow, negative_half, scaled_sigmoid, widen
-from purenn.typing import Array, Float, Pullback
+from purenn.typing import Annotated, Array, Float, OneOf, Pullback, Values
 
 
 @rule
@@ -54,6 +55,32 @@ def tanh_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullbac
 
 
 @rule
+def soft_sign(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """x/(1 + |x|)."""
+    bounded = np.clip(widen(x), -_FAR, _FAR)
+    return narrow(bounded / (1 + np.abs(bounded)), x)
+
+
+_FAR = 1e30
+"""From here on x/(1 + |x|) rounds to ±1, also for infinities."""
+
+
+@rule
+def soft_sign_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullback]:
+    """soft_sign with its pullback.
+
+    soft_sign′(x) = 1/(1 + |x|)², for either sign and at 0. The quotient rule, which autodiff
+    takes, has 1/(1 + |x|) − |x|/(1 + |x|)² instead: 0 from |x| = 2²⁴ on in float32.
+    """
+
+    def pullback(dy: Array) -> tuple[Array]:
+        gate = 1 / (1 + np.abs(widen(x)))
+        return (narrow(widen(dy) * gate * gate, x),)
+
+    return unchecked(soft_sign)(x), pullback
+
+
+@rule
 def softplus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """log(1 + eˣ) = max(x, 0) + log1p(e⁻ˡˣˡ), without overflow."""
     wide = widen(x)
@@ -68,3 +95,59 @@ def softplus_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pul
         return (narrow(scaled_sigmoid(widen(dy), x), x),)
 
     return unchecked(softplus)(x), pullback
+
+
+@rule
+def log_sigmoid(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """log σ(x) = −softplus(−x): it keeps its digits where σ(x) rounds to 1 and its log to 0."""
+    return np.asarray(-unchecked(softplus)(-x))
+
+
+@rule
+def log_sigmoid_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullback]:
+    """log_sigmoid with its pullback: log_sigmoid′(x) = softplus′(−x), the two signs cancel."""
+    y, pullback = unchecked(softplus_vjp)(-x)
+    return np.asarray(-y), pullback
+
+
+@rule
+def squareplus(
+    x: Float[Array, "*shape"], *, b: Annotated[float, OneOf(4, 0.5)] = 4
+) -> Float[Array, "*shape"]:
+    """(x + √(x² + b))/2, an algebraic softplus (Barron 2021, arXiv:2112.11687).
+
+    f(x)·f(−x) = b/4: for x < 0 the sum, which cancels, is b/4 over that for −x. x² would
+    overflow from 2e19 on in float32; hypot does not.
+
+    Raises DomainError where ``b`` is not positive.
+    """
+    large, small = _squareplus(x, b)
+    return narrow(np.where(x < 0, small, large), x)
+
+
+@rule
+def squareplus_vjp(
+    x: Float[Array, "*shape"], *, b: Annotated[float, OneOf(4, 0.5)] = 4
+) -> tuple[Float[Array, "*shape"], Pullback]:
+    """Squareplus with its pullback.
+
+    f′(x) = (1 + x/√(x² + b))/2 = f(x)/(f(x) + f(−x)), as √(x² + b) = f(x) + f(−x).
+    With q = f(−|x|)/f(|x|) that is 1/(1 + q), for x < 0 q/(1 + q). The first form is 0 from
+    x = −8000 on in float32, where the truth is 1.6e-8.
+    """
+
+    def pullback(dy: Array) -> tuple[Array]:
+        large, small = _squareplus(x, b)
+        q = small / large
+        return (narrow(widen(dy) * np.where(x < 0, q, 1) / (1 + q), x),)
+
+    return unchecked(squareplus)(x, b=b), pullback
+
+
+def _squareplus(x: Array, b: float) -> tuple[Values, Values]:
+    """Squareplus at |x| and at −|x|."""
+    if not 0 < b < np.inf:
+        raise DomainError(f"squareplus: b is {b}, expected > 0")
+    size = np.abs(widen(x))
+    large = size / 2 + np.hypot(size, np.sqrt(b)) / 2
+    return large, b / 4 / large
