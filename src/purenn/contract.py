@@ -91,7 +91,7 @@ def admit(name: str, specs: Mapping[str, Specs], arguments: Mapping[str, Any]) -
         _bind(name, argument, x.shape, its.dims, sizes)
     for argument, x, its in given:
         for marker in its.markers:
-            _check_domain(name, argument, x, marker, sizes)
+            check_domain(name, argument, x, marker, sizes)
 
 
 _KINDS = {"integer": "iu", "boolean": "b"}
@@ -189,7 +189,7 @@ def _bind(
             sizes[dim] = size
 
 
-def _check_domain(
+def check_domain(
     name: str, argument: str, x: Array, marker: object, sizes: dict[str, int | Shape]
 ) -> None:
     """Refuse values outside an ``Interval`` or ``Index``; the first offender is named."""
