@@ -54,7 +54,8 @@ def gaussian_dropout(x: Float[Array, "*shape"], *, rate: float, key: Key) -> Flo
         u = jax.random.uniform(wrapped(key), x.shape, jnp.float32, above, 1)
         n = (np.sqrt(2) * jax.lax.erf_inv(u.astype(jnp.float64))).astype(jnp.float32)
     share = jnp.full((), rate, x.dtype)
-    return x * (1 + jnp.sqrt(share / (1 - share)) * n.astype(x.dtype))
+    y: jax.Array = x * (1 + jnp.sqrt(share / (1 - share)) * n.astype(x.dtype))
+    return y
 
 
 gaussian_dropout_cases = [

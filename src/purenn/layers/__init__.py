@@ -23,18 +23,37 @@ from purenn.layers.activations import (
 )
 from purenn.layers.combinators import residual, serial
 from purenn.layers.core import Layer, State, vjp_of
-from purenn.layers.linear import dense
+from purenn.layers.dropout import (
+    drop_block,
+    dropout,
+    gaussian_dropout,
+    max_drop,
+    spatial_dropout,
+    stochastic_dropout,
+)
+from purenn.layers.linear import dense, embedding
+from purenn.layers.pooling import avg_pool, global_avg_pool, global_max_pool, max_pool
+from purenn.layers.resizing import upsample_nearest
 from purenn.layers.shapes import flatten
 
 __all__ = [
     "Layer",
     "State",
     "activation",
+    "avg_pool",
     "dense",
+    "drop_block",
+    "dropout",
+    "embedding",
     "flatten",
+    "gaussian_dropout",
     "gelu",
+    "global_avg_pool",
+    "global_max_pool",
     "leaky_relu",
     "log_softmax",
+    "max_drop",
+    "max_pool",
     "relu",
     "residual",
     "serial",
@@ -42,6 +61,9 @@ __all__ = [
     "silu",
     "softmax",
     "softplus",
+    "spatial_dropout",
+    "stochastic_dropout",
     "tanh",
+    "upsample_nearest",
     "vjp_of",
 ]

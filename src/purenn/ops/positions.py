@@ -22,9 +22,9 @@ def sinusoidal_encoding(
 ) -> Float[Array, "length features"]:
     """PE(t, 2k) = sin(t·ωₖ) and PE(t, 2k + 1) = cos(t·ωₖ) with ωₖ = max_period^(−2k/features).
 
-    A table: it is added to the embeddings, x + PE, so that its derivative is that of a sum. With an odd
-    number of features the last cosine is left out. Vaswani et al. 2017, arXiv:1706.03762, 3.5.
-    The angles are sharp; computed in float32, those of position 10⁶ are off by up to 0.03.
+    A table, t the row: it is added to the embeddings, so that its derivative is that of a sum.
+    With an odd number of features the last cosine is left out. Vaswani et al. 2017,
+    arXiv:1706.03762, 3.5. The angles are sharp; in float32 that of t = 10⁶ is off by up to 0.03.
 
     Raises DomainError for a negative length, no features or a period below 1.
     """
