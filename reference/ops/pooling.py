@@ -32,10 +32,8 @@ def avg_pool(
 ) -> Float[Array, "batch *windows features"]:
     window, *rest = _windows(x, window_shape, strides, padding)
     total: Array = lax.reduce_window(x, 0.0, lax.add, window, *rest)
-    if count_include_pad:
-        return total / math.prod(window)
     cells: Array = lax.reduce_window(jnp.ones_like(x), 0.0, lax.add, window, *rest)
-    return total / cells
+    return total / (jnp.full_like(cells, math.prod(window)) if count_include_pad else cells)
 
 
 def global_max_pool(x: Float[Array, "batch *spatial features"]) -> Float[Array, "batch features"]:

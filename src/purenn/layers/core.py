@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-from purenn.contract import check_array, check_cotangent, check_floating
+from purenn.contract import check_array, check_cotangent, check_floating, unchecked
 from purenn.errors import DomainError, DtypeError, ShapeError, TreeError
 from purenn.typing import Array, Key, Params, Pullback, Shape
 
@@ -91,6 +91,17 @@ def without_parameters(
         return y, pullback, state
 
     return Layer(init, forward, vjp)
+
+
+def of_rule(rule: Callable[..., Array], shape: Callable[[Shape], Shape], **static: Any) -> Layer:
+    """Make a layer of a rule of one array, with ``static`` arguments; see without_parameters."""
+    apply, apply_vjp = unchecked(rule), unchecked(vjp_of(rule))
+
+    def vjp(x: Array) -> tuple[Array, Callable[[Array], Array]]:
+        y, pullback = apply_vjp(x, **static)
+        return y, lambda dy: pullback(dy)[0]
+
+    return without_parameters(rule.__name__, shape, lambda x: apply(x, **static), vjp)
 
 
 def inside(name: str, error: Exception) -> Exception:

@@ -6,14 +6,16 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from purenn import random
-from purenn.contract import check_array, check_cotangent, unchecked
+from purenn.contract import admit, check_array, check_cotangent, unchecked
 from purenn.errors import DomainError, DtypeError, ShapeError, TreeError
-from purenn.initializers import lecun_normal, zeros
+from purenn.initializers import lecun_normal, variance_scaling, zeros
 from purenn.layers.core import Layer, State, check_input
 from purenn.ops import linear
-from purenn.typing import Array, Key, Params, Pullback, Shape
+from purenn.typing import Array, Index, Key, Params, Pullback, Shape, Spec
 
 default_kernel_init = lecun_normal()
+default_embedding_init = variance_scaling(1.0, "fan_out", "normal")
+"""σ² = 1/features, the same numbers as Flax's: a row has about unit length."""
 
 
 def dense(
@@ -28,10 +30,7 @@ def dense(
     Raises:
         DomainError: ``features`` is less than 1.
     """
-    if not isinstance(features, int):
-        raise DtypeError(f"dense: features is a {type(features).__name__}, expected an int")
-    if features < 1:
-        raise DomainError(f"dense: features is {features}, expected at least 1")
+    _check_size("dense", "features", features)
 
     def init(
         key: Key, input_shape: Shape, dtype: DTypeLike = np.float32
@@ -88,3 +87,69 @@ def _check_dense(params: Params, x: Array, features: int) -> None:
         raise ShapeError(f"dense: x has shape {x.shape}, expected (batch, ..., {len(kernel)})")
     if x.shape[-1] != len(kernel):
         raise ShapeError(f"dense: x has {x.shape[-1]} features, kernel expects {len(kernel)}")
+
+
+def embedding(
+    num_embeddings: int,
+    features: int,
+    embedding_init: Callable[..., Array] = default_embedding_init,
+) -> Layer:
+    """The row of a table that each id names, as ``flax.linen.Embed``: (12,) -> (12, features).
+
+    Parameters: ``embedding`` (num_embeddings, features). The input is integers, and so has no
+    cotangent: ``dx`` is ``None``.
+
+    Raises:
+        DomainError: a size is less than 1; when the returned functions are called, for an id
+            that names no row.
+    """
+    _check_size("embedding", "num_embeddings", num_embeddings)
+    _check_size("embedding", "features", features)
+
+    def init(
+        key: Key, input_shape: Shape, dtype: DTypeLike = np.float32
+    ) -> tuple[Params, State, Shape]:
+        table = embedding_init(key, (num_embeddings, features), dtype)
+        return {"embedding": table}, {}, (*input_shape, features)
+
+    def forward(params: Params, state: State, x: Array) -> Array:
+        _check_embedding(params, x, (num_embeddings, features))
+        return unchecked(linear.embedding)(x, params["embedding"])
+
+    def vjp(
+        params: Params, state: State, x: Array, key: Key | None = None
+    ) -> tuple[Array, Pullback, State]:
+        y = forward(params, state, x)
+        table = params["embedding"]
+
+        def pullback(dy: Array, *, input_cotangent: bool = True) -> tuple[Params, None]:
+            check_cotangent("embedding", dy, y)
+            return {"embedding": linear.embedding_table_cotangent(x, table, dy)}, None
+
+        return y, pullback, state
+
+    return Layer(init, forward, vjp)
+
+
+_EMBEDDING = {
+    "x": Spec(("batch", "..."), "integer", (Index("num_embeddings"),)),
+    "embedding": Spec(("num_embeddings", "features"), "floating", ()),
+}
+
+
+def _check_embedding(params: Params, x: Array, shape: Shape) -> None:
+    if not isinstance(params, dict):
+        raise TreeError(f"embedding: params is a {type(params).__name__}, expected a dict")
+    if [*params] != ["embedding"]:
+        raise TreeError(f"embedding: params have {[*params]}, expected ['embedding']")
+    table = params["embedding"]
+    admit("embedding", _EMBEDDING, {"x": x, "embedding": table})
+    if table.shape != shape:
+        raise ShapeError(f"embedding: embedding has shape {table.shape}, expected {shape}")
+
+
+def _check_size(name: str, argument: str, size: int) -> None:
+    if not isinstance(size, int):
+        raise DtypeError(f"{name}: {argument} is a {type(size).__name__}, expected an int")
+    if size < 1:
+        raise DomainError(f"{name}: {argument} is {size}, expected at least 1")

@@ -177,7 +177,7 @@ def global_max_pool(
 
     Raises ShapeError where there is nothing in it.
     """
-    window = _whole("global_max_pool", x.shape)
+    window = whole("global_max_pool", x.shape)
     return _without_space(unchecked(max_pool)(x, window_shape=window, strides=window))
 
 
@@ -189,7 +189,7 @@ def global_max_pool_vjp(
 
     At a tie the first entry gets all of dy; ``jax.numpy.max`` would give each an equal share.
     """
-    window = _whole("global_max_pool", x.shape)
+    window = whole("global_max_pool", x.shape)
     y, through = unchecked(max_pool_vjp)(x, window_shape=window, strides=window)
     return _without_space(y), lambda dy: through(dy.reshape(y.shape))
 
@@ -204,7 +204,7 @@ def global_avg_pool(
 
     Raises ShapeError where there is nothing in it.
     """
-    window = _whole("global_avg_pool", x.shape)
+    window = whole("global_avg_pool", x.shape)
     return _without_space(unchecked(avg_pool)(x, window_shape=window, strides=window))
 
 
@@ -213,12 +213,12 @@ def global_avg_pool_vjp(
     x: Float[Array, "batch *spatial features"],
 ) -> tuple[Float[Array, "batch features"], Pullback]:
     """global_avg_pool with its pullback, that of avg_pool: all entries get dy/n."""
-    window = _whole("global_avg_pool", x.shape)
+    window = whole("global_avg_pool", x.shape)
     y, through = unchecked(avg_pool_vjp)(x, window_shape=window, strides=window)
     return _without_space(y), lambda dy: through(dy.reshape(y.shape))
 
 
-def _whole(name: str, shape: Shape) -> Shape:
+def whole(name: str, shape: Shape) -> Shape:
     """The window that covers all of space."""
     if not math.prod(shape[1:-1]) or len(shape) < 3:
         raise ShapeError(
