@@ -1,5 +1,23 @@
 """The rules: ``f`` and, beside it, ``f_vjp`` with the contract of ``jax.vjp``."""
 
-from purenn.ops import activations, dropout, linear, losses, pooling, positions, resizing
+from purenn.ops import (
+    activations,
+    dropout,
+    linear,
+    losses,
+    normalization,
+    pooling,
+    positions,
+    resizing,
+)
 
-__all__ = ["activations", "dropout", "linear", "losses", "pooling", "positions", "resizing"]
+__all__ = [
+    "activations",
+    "dropout",
+    "linear",
+    "losses",
+    "normalization",
+    "pooling",
+    "positions",
+    "resizing",
+]

@@ -1,0 +1,1 @@
+"""Normalizations in JAX, term by term as their definitions read."""

@@ -1,0 +1,83 @@
+"""How the normalizations see x: as (examples, positions, groups, members).
+
+Then scale and bias are (groups, members), and what differs is over which axes is standardized.
+"""
+
+import math
+
+import numpy as np
+
+from purenn.errors import DomainError, DtypeError
+from purenn.ops._numerics import narrow
+from purenn.ops._standardize import Statistics, normalize, normalize_pullback, statistics
+from purenn.typing import Array, Pullback, Shape
+
+
+def by_example(x: Array) -> Shape:
+    """An example is whatever has features, and they are one group."""
+    return (math.prod(x.shape[:-1]), 1, 1, x.shape[-1])
+
+
+def by_channel(x: Array) -> Shape:
+    """A channel is a group of its own."""
+    return (len(x), math.prod(x.shape[1:-1]), x.shape[-1], 1)
+
+
+def by_channel_alone(x: Array) -> Shape:
+    """A channel is a group of its own, and a position an example."""
+    return (math.prod(x.shape[:-1]), 1, x.shape[-1], 1)
+
+
+def by_group(x: Array, num_groups: int) -> Shape:
+    if not isinstance(num_groups, int | np.integer) or isinstance(num_groups, bool):
+        raise DtypeError(f"group_norm: num_groups is {num_groups!r}, expected an int")
+    if num_groups < 1 or x.shape[-1] % num_groups:
+        raise DomainError(
+            f"group_norm: num_groups is {num_groups}, expected a divisor of {x.shape[-1]}, "
+            "the number of channels"
+        )
+    return (len(x), math.prod(x.shape[1:-1]), num_groups, x.shape[-1] // num_groups)
+
+
+def forward(
+    x: Array,
+    shape: Shape,
+    axes: Shape,
+    scale: Array,
+    bias: Array,
+    epsilon: float,
+    center: bool = True,
+) -> Array:
+    """X, seen as ``shape``, standardized over ``axes``, scaled and shifted."""
+    seen = x.reshape(shape)
+    its = statistics(seen, axes, epsilon, center)
+    y = normalize(seen, its, scale.reshape(shape[2:]), bias.reshape(shape[2:]))
+    return y.reshape(x.shape)
+
+
+def vjp(
+    x: Array,
+    shape: Shape,
+    axes: Shape,
+    scale: Array,
+    bias: Array,
+    epsilon: float,
+    center: bool = True,
+) -> tuple[Array, Pullback, Statistics]:
+    """``forward`` with its pullback and the statistics; dx is left out if it is not asked for."""
+    seen = x.reshape(shape)
+    its = statistics(seen, axes, epsilon, center)
+    gain = scale.reshape(shape[2:])
+
+    def pullback(dy: Array, *, input_cotangent: bool = True) -> tuple[Array | None, ...]:
+        found = normalize_pullback(
+            dy.reshape(shape), seen, its, axes, epsilon, gain, center, input_cotangent
+        )
+        shapes = (x.shape, scale.shape, bias.shape)
+        return tuple(
+            None if d is None else narrow(d.reshape(its_shape), x)
+            for d, its_shape in zip(found, shapes, strict=True)
+        )
+
+    y = normalize(seen, its, gain, bias.reshape(shape[2:]))
+    return y.reshape(x.shape), pullback, its
