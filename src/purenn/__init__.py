@@ -5,6 +5,7 @@ The parts load when they are first used, so ``import purenn`` itself costs nothi
     purenn.ops          rules: f and f_vjp, arrays in, arrays out
     purenn.layers       (init, forward, vjp) over a parameter dict
     purenn.optimizers   (init, update)
+    purenn.regularizers penalties on the size of parameters
     purenn.training     objective, train_step, fit
     purenn.verify       the examiner of hand-written derivatives
 """
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
         ops,
         optimizers,
         random,
+        regularizers,
         training,
         tree,
         typing,
@@ -33,6 +35,7 @@ __all__ = [
     "ops",
     "optimizers",
     "random",
+    "regularizers",
     "training",
     "tree",
     "typing",

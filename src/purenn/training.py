@@ -18,11 +18,12 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-from purenn import random
+from purenn import random, tree
 from purenn.contract import check_array, check_floating
 from purenn.errors import DomainError, DtypeError, ShapeError, TreeError
 from purenn.layers import Layer, State, vjp_of
 from purenn.optimizers import GradientTransformation, apply_updates
+from purenn.regularizers import Regularizer
 from purenn.typing import Array, Key, Params, Shape
 
 Batch: TypeAlias = Sequence[Array]
@@ -35,8 +36,9 @@ class Objective(NamedTuple):
     """What training makes small, as pure functions of ``(params, state, batch, key=None)``.
 
     Attributes:
-        loss: The mean loss, a scalar: the function that ``grad`` is the gradient of, and so with
-            the model as it is while training (``model.forward`` is the model as it is used).
+        loss: The mean loss, with the penalty of the regularizer, a scalar: the function that
+            ``grad`` is the gradient of, and so with the model as it is while training
+            (``model.forward`` is the model as it is used).
         grad: The gradient of ``loss`` with respect to ``params``.
         value_and_grad: ``((loss, new_state), grads)``, as ``jax.value_and_grad(has_aux=True)``.
         stochastic: Whether the model needs the key.
@@ -66,7 +68,9 @@ class TrainState(NamedTuple):
     step: Array
 
 
-def objective(model: Layer, loss: Callable[..., Array]) -> Objective:
+def objective(
+    model: Layer, loss: Callable[..., Array], regularizer: Regularizer | None = None
+) -> Objective:
     """Mean of a loss over a batch: Σᵢwᵢlᵢ/Σᵢwᵢ, with weights wᵢ = 1 unless the batch has others.
 
     A loss that has several elements per example, as an elementwise one, counts with their mean.
@@ -75,6 +79,8 @@ def objective(model: Layer, loss: Callable[..., Array]) -> Objective:
     Args:
         model: The model; its first layer's input cotangent is not computed.
         loss: A rule of (outputs of the model, targets), from :mod:`purenn.ops.losses` say.
+        regularizer: A penalty on the parameters that is added to the mean, from
+            :mod:`purenn.regularizers`.
 
     Raises:
         DomainError: ``loss`` has no ``_vjp``.
@@ -88,12 +94,17 @@ def objective(model: Layer, loss: Callable[..., Array]) -> Objective:
             f"objective: got a {type(model).__name__} and a {type(loss).__name__}, "
             "expected a Layer and a loss"
         )
+    if not isinstance(regularizer, Regularizer | None):
+        raise DtypeError(
+            f"objective: regularizer is a {type(regularizer).__name__}, expected a Regularizer, "
+            "as l2(1e-4)"
+        )
     loss_vjp = vjp_of(loss)
 
     def value(params: Params, state: State, batch: Batch, key: Key | None = None) -> Any:
         inputs, targets, weights = _admit(batch)
         losses = loss(model.vjp(params, state, inputs, key)[0], targets)
-        return _mean(losses, _shares(losses, weights))
+        return _total(losses, _shares(losses, weights), regularizer, params)
 
     def value_and_grad(
         params: Params, state: State, batch: Batch, key: Key | None = None
@@ -104,7 +115,10 @@ def objective(model: Layer, loss: Callable[..., Array]) -> Objective:
         shares = _shares(losses, weights)
         dlosses = shares.astype(losses.dtype, copy=False)
         grads, _ = pullback(loss_pullback(dlosses)[0], input_cotangent=False)
-        return (_mean(losses, shares), new_state), grads
+        if regularizer is not None:
+            penalties = regularizer.grad(params)
+            grads = tree.map(lambda g, p: np.asarray(g + p), grads, penalties)
+        return (_total(losses, shares, regularizer, params), new_state), grads
 
     def grad(params: Params, state: State, batch: Batch, key: Key | None = None) -> Params:
         return value_and_grad(params, state, batch, key)[1]
@@ -263,5 +277,7 @@ def _shares(losses: Array, weights: Array | None) -> Array:
     return np.broadcast_to(per_element.reshape(-1, *trailing), losses.shape)
 
 
-def _mean(losses: Array, shares: Array) -> Any:
-    return np.sum(shares * losses).astype(losses.dtype)
+def _total(losses: Array, shares: Array, regularizer: Regularizer | None, params: Params) -> Any:
+    """The mean and the penalty, rounded once."""
+    penalty = 0 if regularizer is None else regularizer.loss(params)
+    return (np.sum(shares * losses) + penalty).astype(losses.dtype)

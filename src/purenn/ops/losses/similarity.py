@@ -239,8 +239,8 @@ def ntxent_vjp(
     x = each.unit @ each.unit.T / temperature
     same = labels[:, np.newaxis] == labels
     pairs = same & ~np.eye(len(labels), dtype=bool)
-    count = max(np.count_nonzero(pairs), 1)
-    top = np.max(x, axis=1, keepdims=True, initial=-1 / temperature, where=~same)
+    count = max(int(np.sum(pairs)), 1)
+    top: Array = np.max(x, axis=1, keepdims=True, initial=-1 / temperature, where=~same)
     e = np.where(same, 0, np.exp(np.minimum(x - top, 0)))
     total = np.sum(e, axis=1, keepdims=True)
     some = total > 0

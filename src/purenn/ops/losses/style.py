@@ -3,8 +3,6 @@
 Gatys, Ecker & Bethge, *Image style transfer using convolutional neural networks*, CVPR 2016.
 """
 
-import math
-
 import numpy as np
 
 from purenn.contract import rule, unchecked
@@ -120,4 +118,5 @@ def _rows(x: Array) -> Array:
 
 def _share(x: Array) -> float:
     """1/(positions·channels); a sum over none of them is 0 whatever it is divided by."""
-    return 1.0 / max(math.prod(x.shape[-3:]), 1)
+    height, width, channels = x.shape[-3:]
+    return 1 / max(int(height * width * channels), 1)
