@@ -32,6 +32,14 @@ from purenn.layers.dropout import (
     stochastic_dropout,
 )
 from purenn.layers.linear import dense, embedding
+from purenn.layers.normalization import (
+    batch_norm,
+    group_norm,
+    instance_norm,
+    layer_norm,
+    local_response_norm,
+    rms_norm,
+)
 from purenn.layers.pooling import avg_pool, global_avg_pool, global_max_pool, max_pool
 from purenn.layers.resizing import upsample_nearest
 from purenn.layers.shapes import flatten
@@ -41,6 +49,7 @@ __all__ = [
     "State",
     "activation",
     "avg_pool",
+    "batch_norm",
     "dense",
     "drop_block",
     "dropout",
@@ -50,12 +59,17 @@ __all__ = [
     "gelu",
     "global_avg_pool",
     "global_max_pool",
+    "group_norm",
+    "instance_norm",
+    "layer_norm",
     "leaky_relu",
+    "local_response_norm",
     "log_softmax",
     "max_drop",
     "max_pool",
     "relu",
     "residual",
+    "rms_norm",
     "serial",
     "sigmoid",
     "silu",

@@ -1,4 +1,4 @@
-"""How the normalizations see x: as (examples, positions, groups, members).
+"""How the normalizations see x: as (examples, positions, groups, members of a group).
 
 Then scale and bias are (groups, members), and what differs is over which axes is standardized.
 """
@@ -13,30 +13,38 @@ from purenn.ops._standardize import Statistics, normalize, normalize_pullback, s
 from purenn.typing import Array, Pullback, Shape
 
 
-def by_example(x: Array) -> Shape:
+def by_example(shape: Shape) -> Shape:
     """An example is whatever has features, and they are one group."""
-    return (math.prod(x.shape[:-1]), 1, 1, x.shape[-1])
+    return (math.prod(shape[:-1]), 1, 1, shape[-1])
 
 
-def by_channel(x: Array) -> Shape:
+def by_channel(shape: Shape) -> Shape:
     """A channel is a group of its own."""
-    return (len(x), math.prod(x.shape[1:-1]), x.shape[-1], 1)
+    return (shape[0], math.prod(shape[1:-1]), shape[-1], 1)
 
 
-def by_channel_alone(x: Array) -> Shape:
+def by_channel_alone(shape: Shape) -> Shape:
     """A channel is a group of its own, and a position an example."""
-    return (math.prod(x.shape[:-1]), 1, x.shape[-1], 1)
+    return (math.prod(shape[:-1]), 1, shape[-1], 1)
 
 
-def by_group(x: Array, num_groups: int) -> Shape:
-    if not isinstance(num_groups, int | np.integer) or isinstance(num_groups, bool):
-        raise DtypeError(f"group_norm: num_groups is {num_groups!r}, expected an int")
-    if num_groups < 1 or x.shape[-1] % num_groups:
+def by_group(shape: Shape, num_groups: int) -> Shape:
+    """As many channels as there are make a group; refused where some would be left."""
+    check_num_groups(num_groups)
+    if shape[-1] % num_groups:
         raise DomainError(
-            f"group_norm: num_groups is {num_groups}, expected a divisor of {x.shape[-1]}, "
+            f"group_norm: num_groups is {num_groups}, expected a divisor of {shape[-1]}, "
             "the number of channels"
         )
-    return (len(x), math.prod(x.shape[1:-1]), num_groups, x.shape[-1] // num_groups)
+    return (shape[0], math.prod(shape[1:-1]), num_groups, shape[-1] // num_groups)
+
+
+def check_num_groups(num_groups: int) -> None:
+    """Refuse what is no number of groups, however many channels there are."""
+    if not isinstance(num_groups, int | np.integer) or isinstance(num_groups, bool):
+        raise DtypeError(f"group_norm: num_groups is {num_groups!r}, expected an int")
+    if num_groups < 1:
+        raise DomainError(f"group_norm: num_groups is {num_groups}, expected at least 1")
 
 
 def forward(

@@ -25,7 +25,7 @@ def batch_norm(
     Raises DomainError where ``epsilon`` is negative.
     """
     check_epsilon("batch_norm", epsilon)
-    return forward(x, by_channel_alone(x), (0, 1), scale, bias, epsilon)
+    return forward(x, by_channel_alone(x.shape), (0, 1), scale, bias, epsilon)
 
 
 @rule
@@ -44,14 +44,14 @@ def batch_norm_vjp(
     ε. The variance as E[x²] − E[x]² (Flax, by default) is lost where |mean| ≫ σ.
     """
     check_epsilon("batch_norm", epsilon)
-    return vjp(x, by_channel_alone(x), (0, 1), scale, bias, epsilon)[:2]
+    return vjp(x, by_channel_alone(x.shape), (0, 1), scale, bias, epsilon)[:2]
 
 
 def batch_norm_in_training(
     x: Array, scale: Array, bias: Array, epsilon: float
 ) -> tuple[Array, Pullback, Array, Array]:
     """batch_norm_vjp, and mean and variance per channel in float64, for whoever averages them."""
-    y, pullback, its = vjp(x, by_channel_alone(x), (0, 1), scale, bias, epsilon)
+    y, pullback, its = vjp(x, by_channel_alone(x.shape), (0, 1), scale, bias, epsilon)
     return y, pullback, its.mean.reshape(scale.shape), its.variance.reshape(scale.shape)
 
 
@@ -70,7 +70,7 @@ def batch_norm_inference(
     Raises DomainError where ``var`` or ``epsilon`` is negative.
     """
     check_epsilon("batch_norm_inference", epsilon)
-    seen, its = x.reshape(by_channel_alone(x)), _running(mean, var, epsilon)
+    seen, its = x.reshape(by_channel_alone(x.shape)), _running(mean, var, epsilon)
     return normalize(seen, its, scale[:, np.newaxis], bias[:, np.newaxis]).reshape(x.shape)
 
 
@@ -94,7 +94,7 @@ def batch_norm_inference_vjp(
     its = _running(mean, var, epsilon)
 
     def pullback(dy: Array) -> tuple[Array, ...]:
-        seen, dy_seen = x.reshape(by_channel_alone(x)), dy.reshape(by_channel_alone(x))
+        seen, dy_seen = x.reshape(by_channel_alone(x.shape)), dy.reshape(by_channel_alone(x.shape))
         dx = normalize(dy_seen, its._replace(mean=np.zeros_like(its.mean)), scale[:, np.newaxis])
         dscale, dbias = (d.reshape(scale.shape) for d in sums(dy_seen, seen, its, (0, 1))[:2])
         inverse = its.inverse.reshape(scale.shape)

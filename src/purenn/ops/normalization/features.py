@@ -21,7 +21,7 @@ def layer_norm(
     Raises DomainError where ``epsilon`` is negative.
     """
     check_epsilon("layer_norm", epsilon)
-    return forward(x, by_example(x), (1, 3), scale, bias, epsilon)
+    return forward(x, by_example(x.shape), (1, 3), scale, bias, epsilon)
 
 
 @rule
@@ -40,7 +40,7 @@ def layer_norm_vjp(
     adds up dx from terms that cancel, in the dtype of x; here they are float64.
     """
     check_epsilon("layer_norm", epsilon)
-    return vjp(x, by_example(x), (1, 3), scale, bias, epsilon)[:2]
+    return vjp(x, by_example(x.shape), (1, 3), scale, bias, epsilon)[:2]
 
 
 @rule
@@ -52,7 +52,9 @@ def rms_norm(
     Raises DomainError where ``epsilon`` is negative.
     """
     check_epsilon("rms_norm", epsilon)
-    return forward(x, by_example(x), (1, 3), scale, np.zeros_like(scale), epsilon, center=False)
+    return forward(
+        x, by_example(x.shape), (1, 3), scale, np.zeros_like(scale), epsilon, center=False
+    )
 
 
 @rule
@@ -67,7 +69,7 @@ def rms_norm_vjp(
     """
     check_epsilon("rms_norm", epsilon)
     y, pullback, _ = vjp(
-        x, by_example(x), (1, 3), scale, np.zeros_like(scale), epsilon, center=False
+        x, by_example(x.shape), (1, 3), scale, np.zeros_like(scale), epsilon, center=False
     )
     return y, lambda dy, **keywords: pullback(dy, **keywords)[:2]
 
@@ -89,7 +91,7 @@ def group_norm(
     Raises DomainError where ``num_groups`` is no divisor of the channels, or ``epsilon`` negative.
     """
     check_epsilon("group_norm", epsilon)
-    return forward(x, by_group(x, num_groups), (1, 3), scale, bias, epsilon)
+    return forward(x, by_group(x.shape, num_groups), (1, 3), scale, bias, epsilon)
 
 
 @rule
@@ -107,7 +109,7 @@ def group_norm_vjp(
     example; dscale = Σ dy·z and dbias = Σ dy over batch and space.
     """
     check_epsilon("group_norm", epsilon)
-    return vjp(x, by_group(x, num_groups), (1, 3), scale, bias, epsilon)[:2]
+    return vjp(x, by_group(x.shape, num_groups), (1, 3), scale, bias, epsilon)[:2]
 
 
 @rule
@@ -125,7 +127,7 @@ def instance_norm(
     Raises DomainError where ``epsilon`` is negative.
     """
     check_epsilon("instance_norm", epsilon)
-    return forward(x, by_channel(x), (1, 3), scale, bias, epsilon)
+    return forward(x, by_channel(x.shape), (1, 3), scale, bias, epsilon)
 
 
 @rule
@@ -142,4 +144,4 @@ def instance_norm_vjp(
     dscale = Σ dy·z and dbias = Σ dy over batch and space.
     """
     check_epsilon("instance_norm", epsilon)
-    return vjp(x, by_channel(x), (1, 3), scale, bias, epsilon)[:2]
+    return vjp(x, by_channel(x.shape), (1, 3), scale, bias, epsilon)[:2]

@@ -29,7 +29,7 @@ def local_response_norm(
 
     Raises DomainError where ``size`` is less than 1, ``alpha`` negative or ``k`` not positive.
     """
-    _check_window("local_response_norm", size, alpha, k)
+    check_window(size, alpha, k)
     wide = x.astype(np.float64)
     base = k + (alpha / size if divide_by_size else alpha) * _windows(np.square(wide), size)
     return narrow(wide * base**-beta, x)
@@ -53,7 +53,7 @@ def local_response_norm_vjp(
     dyᵢ·(bᵢ − 2αβxᵢ²)·bᵢ^(−β−1), with b less its own α·xᵢ² summed over the neighbours alone.
     Sums over windows are sums: differences of a cumulative one would be left with its rounding.
     """
-    _check_window("local_response_norm", size, alpha, k)
+    check_window(size, alpha, k)
     wide = x.astype(np.float64)
     a = alpha / size if divide_by_size else alpha
     square = np.square(wide)
@@ -80,12 +80,13 @@ def _windows(x: Array, size: int, center: bool = True) -> Array:
     return total
 
 
-def _check_window(name: str, size: int, alpha: float, k: float) -> None:
+def check_window(size: int, alpha: float, k: float) -> None:
+    """Refuse what would be no window, or divide by 0."""
     if not isinstance(size, int | np.integer) or isinstance(size, bool):
-        raise DtypeError(f"{name}: size is {size!r}, expected an int")
+        raise DtypeError(f"local_response_norm: size is {size!r}, expected an int")
     if size < 1:
-        raise DomainError(f"{name}: size is {size}, expected at least 1")
+        raise DomainError(f"local_response_norm: size is {size}, expected at least 1")
     if not 0 <= alpha < math.inf:
-        raise DomainError(f"{name}: alpha is {alpha}, expected a number ≥ 0")
+        raise DomainError(f"local_response_norm: alpha is {alpha}, expected a number ≥ 0")
     if not 0 < k < math.inf:
-        raise DomainError(f"{name}: k is {k}, expected a number > 0")
+        raise DomainError(f"local_response_norm: k is {k}, expected a number > 0")
