@@ -2,6 +2,8 @@
 
 from purenn.ops import (
     activations,
+    attention,
+    convolution,
     dropout,
     linear,
     losses,
@@ -13,6 +15,8 @@ from purenn.ops import (
 
 __all__ = [
     "activations",
+    "attention",
+    "convolution",
     "dropout",
     "linear",
     "losses",
