@@ -89,9 +89,12 @@ def admit(name: str, specs: Mapping[str, Specs], arguments: Mapping[str, Any]) -
                 f"{name}: {argument} has dtype {x.dtype}, expected {_A_DTYPE[its.kind]}"
             )
         _bind(name, argument, x.shape, its.dims, sizes)
+    # Annotations show the last axis: along another one the rule itself looks after its labels.
+    moved = arguments.get("axis", -1) != -1
     for argument, x, its in given:
         for marker in its.markers:
-            check_domain(name, argument, x, marker, sizes)
+            if not (moved and isinstance(marker, Index)):
+                check_domain(name, argument, x, marker, sizes)
 
 
 _KINDS = {"integer": "iu", "boolean": "b"}

@@ -1,80 +1,223 @@
-"""Cross-entropies of logits and of probabilities."""
+"""Cross-entropies of logits."""
+
+from typing import NamedTuple
 
 import numpy as np
 
-from purenn.contract import rule, unchecked
+from purenn.contract import check_domain, rule, unchecked
+from purenn.errors import DomainError, ShapeError
 from purenn.ops import _softmax
+from purenn.ops._axes import Axis, axes_of, from_lanes, lanes, nonempty_axes
 from purenn.ops._numerics import narrow, scaled_sigmoid, widen
-from purenn.typing import Annotated, Array, Float, Index, Int, Interval, Pullback, Simplex
+from purenn.ops.losses._terms import above_tangent, weighted
+from purenn.typing import (
+    Annotated,
+    Array,
+    Float,
+    Index,
+    Int,
+    Interval,
+    OneOf,
+    Pullback,
+    Shape,
+    Simplex,
+)
 
 
 @rule
 def softmax_cross_entropy(
     logits: Float[Array, "*batch classes"],
     labels: Annotated[Float[Array, "*batch classes"], Simplex()],
-) -> Float[Array, "*batch"]:
-    """−Σ qᵢ·log pᵢ over the classes (last axis), with p = softmax(logits) and q = labels."""
-    log_p = _softmax.log_softmax(widen(logits)).log_p
-    return narrow(-np.sum(widen(labels) * log_p, axis=-1), logits)
+    *,
+    axis: Annotated[Axis, OneOf(-1, 0, None)] = -1,
+) -> Float[Array, "..."]:
+    """−Σ qᵢ·log pᵢ over the classes, along ``axis``, with p = softmax(logits) and q = labels.
+
+    A class with qᵢ = 0 costs nothing, also where its logit is −∞: 0·log 0 = 0, which is NaN in
+    ``optax.losses.softmax_cross_entropy``.
+    """
+    axes = nonempty_axes("softmax_cross_entropy", logits, axis, "logits")
+    log_p = _softmax.log_softmax(lanes(widen(logits), axes)).log_p
+    return narrow(-np.sum(weighted(lanes(widen(labels), axes), log_p), axis=-1), logits)
 
 
 @rule
 def softmax_cross_entropy_vjp(
     logits: Float[Array, "*batch classes"],
     labels: Annotated[Float[Array, "*batch classes"], Simplex()],
-) -> tuple[Float[Array, "*batch"], Pullback]:
+    *,
+    axis: Annotated[Axis, OneOf(-1, 0, None)] = -1,
+) -> tuple[Float[Array, "..."], Pullback]:
     """softmax_cross_entropy with its pullback, the joint gradient.
 
     With L = −Σ qᵢ·yᵢ and y = log_softmax(logits), dy = −q·dL goes through the pullback of
     log_softmax: dlogits = dy − p·Σdy = (p·Σq − q)·dL, which is (p − q)·dL when q adds up to 1.
     No Jacobian of softmax is formed, and nothing is divided by p. dlabels = −y·dL.
     """
-    q = widen(labels)
-    y = _softmax.log_softmax(widen(logits))
+    axes = nonempty_axes("softmax_cross_entropy", logits, axis, "logits")
+    q = lanes(widen(labels), axes)
+    y = _softmax.log_softmax(lanes(widen(logits), axes))
 
     def pullback(dy: Array) -> tuple[Array, Array]:
         wide = widen(dy)[..., np.newaxis]
-        dlogits = _softmax.log_softmax_pullback(-q * wide, y)
-        return narrow(dlogits, logits), narrow(-y.log_p * wide, labels)
+        dlogits = from_lanes(_softmax.log_softmax_pullback(-q * wide, y), logits, axes)
+        dlabels = from_lanes(weighted(wide, -y.log_p), labels, axes)
+        return narrow(dlogits, logits), narrow(dlabels, labels)
 
-    return narrow(-np.sum(q * y.log_p, axis=-1), logits), pullback
+    return narrow(-np.sum(weighted(q, y.log_p), axis=-1), logits), pullback
+
+
+@rule
+def safe_softmax_cross_entropy(
+    logits: Float[Array, "*batch classes"],
+    labels: Annotated[Float[Array, "*batch classes"], Simplex()],
+) -> Float[Array, "*batch"]:
+    """softmax_cross_entropy over the last axis, under the name that optax has for 0·log 0 = 0."""
+    return unchecked(softmax_cross_entropy)(logits, labels)
+
+
+@rule
+def safe_softmax_cross_entropy_vjp(
+    logits: Float[Array, "*batch classes"],
+    labels: Annotated[Float[Array, "*batch classes"], Simplex()],
+) -> tuple[Float[Array, "*batch"], Pullback]:
+    """safe_softmax_cross_entropy with its pullback, that of softmax_cross_entropy.
+
+    Where a logit is −∞, p = 0: dlogits = (p − q)·dL = 0 for q = 0, and dlabels = +∞·dL says that
+    any label there would cost infinitely much.
+    """
+    return unchecked(softmax_cross_entropy_vjp)(logits, labels)
 
 
 @rule
 def softmax_cross_entropy_with_integer_labels(
     logits: Float[Array, "*batch classes"],
-    labels: Annotated[Int[Array, "*batch"], Index("classes")],
-) -> Float[Array, "*batch"]:
-    """−log p at the label, with p = softmax(logits) over the last axis."""
-    log_p = _softmax.log_softmax(widen(logits)).log_p
-    return narrow(-_pick(log_p, labels)[..., 0], logits)
+    labels: Annotated[Int[Array, "..."], Index("classes")],
+    *,
+    axis: Axis = -1,
+) -> Float[Array, "..."]:
+    """−log p at the label, with p = softmax(logits) along ``axis``.
+
+    ``labels`` has the shape of ``logits`` without ``axis``. Along several axes a label counts
+    the entries in the order of the axes, the last one fastest.
+
+    Raises DomainError for a label that is no class.
+    """
+    rows, _ = _rows("softmax_cross_entropy_with_integer_labels", logits, labels, axis)
+    return narrow(-_pick(_softmax.log_softmax(rows).log_p, labels)[..., 0], logits)
 
 
 @rule
 def softmax_cross_entropy_with_integer_labels_vjp(
     logits: Float[Array, "*batch classes"],
-    labels: Annotated[Int[Array, "*batch"], Index("classes")],
-) -> tuple[Float[Array, "*batch"], Pullback]:
+    labels: Annotated[Int[Array, "..."], Index("classes")],
+    *,
+    axis: Axis = -1,
+) -> tuple[Float[Array, "..."], Pullback]:
     """softmax_cross_entropy_with_integer_labels with its pullback, the joint gradient.
 
     dlogits = (p − onehot(label))·dL. At a label with p almost 1 the textbook p − 1 keeps no
     digit and training stops; there 1 − p = s/(1 + s), s the sum over the others, is used.
     """
-    y = _softmax.log_softmax(widen(logits))
+    rows, axes = _rows("softmax_cross_entropy_with_integer_labels", logits, labels, axis)
+    y = _softmax.log_softmax(rows)
 
     def pullback(dy: Array) -> tuple[Array, None]:
         wide = widen(dy)[..., np.newaxis]
         dlogits = y.p * wide
         missing = np.where(y.top == labels[..., np.newaxis], y.rest, 1 - _pick(y.p, labels))
         np.put_along_axis(dlogits, labels[..., np.newaxis], -missing * wide, -1)
-        return narrow(dlogits, logits), None
+        return narrow(from_lanes(dlogits, logits, axes), logits), None
 
     return narrow(-_pick(y.log_p, labels)[..., 0], logits), pullback
+
+
+def _rows(name: str, logits: Array, labels: Array, axis: Axis) -> tuple[Array, Shape]:
+    """The logits with their classes along the last axis, and the axes that these are from.
+
+    The door has seen to the values of the labels where the classes already are the last axis.
+    """
+    axes = nonempty_axes(name, logits, axis, "logits")
+    rows = lanes(widen(logits), axes)
+    if labels.shape != rows.shape[:-1]:
+        raise ShapeError(
+            f"{name}: labels has shape {labels.shape}, expected that of logits without "
+            f"axis {axis}, {rows.shape[:-1]}"
+        )
+    if axis != -1:
+        check_domain(name, "labels", labels, Index("classes"), {"classes": rows.shape[-1]})
+    return rows, axes
 
 
 def _pick(x: Array, labels: Array) -> Array:
     """The entry of each row that its label names, the class axis kept."""
     return np.take_along_axis(x, labels[..., np.newaxis], -1)
+
+
+@rule
+def poly_loss_cross_entropy(
+    logits: Float[Array, "*batch classes"],
+    labels: Annotated[Float[Array, "*batch classes"], Simplex()],
+    *,
+    epsilon: float = 2.0,
+    axis: Axis = -1,
+) -> Float[Array, "..."]:
+    """Σ qᵢ·(−log pᵢ + ε·(1 − pᵢ)) along ``axis``: Poly-1 of Leng et al. 2022, arXiv:2204.12511.
+
+    −log p is the series Σ (1 − p)ᵏ/k; ε is added to its first coefficient. The paper has ε = 2
+    for classification on ImageNet, −1 for detection.
+    """
+    axes = nonempty_axes("poly_loss_cross_entropy", logits, axis, "logits")
+    its = _poly(_softmax.log_softmax(lanes(widen(logits), axes)), epsilon)
+    return narrow(np.sum(weighted(lanes(widen(labels), axes), its.loss), axis=-1), logits)
+
+
+@rule
+def poly_loss_cross_entropy_vjp(
+    logits: Float[Array, "*batch classes"],
+    labels: Annotated[Float[Array, "*batch classes"], Simplex()],
+    *,
+    epsilon: float = 2.0,
+    axis: Axis = -1,
+) -> tuple[Float[Array, "..."], Pullback]:
+    """poly_loss_cross_entropy with its pullback: a cross-entropy with other labels.
+
+    With l(p) = −log p + ε·(1 − p), ∂l(pᵢ)/∂xⱼ = −(1/pᵢ + ε)·pᵢ(δᵢⱼ − pⱼ) = (1 + ε·pᵢ)(pⱼ − δᵢⱼ):
+    dlogits = (p·Σq̃ − q̃)·dL with q̃ᵢ = qᵢ·(1 + ε·pᵢ), and dlabels = l(p)·dL.
+    At ε = −1 all of it cancels where p is almost 1: 1 + ε·p is then written (1 + ε) − ε·(1 − p),
+    and l(p) = (1 + ε)·(1 − p) + (e^(log p) − 1 − log p), the last by its series.
+    """
+    axes = nonempty_axes("poly_loss_cross_entropy", logits, axis, "logits")
+    q = lanes(widen(labels), axes)
+    y = _softmax.log_softmax(lanes(widen(logits), axes))
+    its = _poly(y, epsilon)
+
+    def pullback(dy: Array) -> tuple[Array, Array]:
+        wide = widen(dy)[..., np.newaxis]
+        dlogits = _softmax.log_softmax_pullback(-q * its.weight * wide, y)
+        dlabels = weighted(wide, its.loss)
+        return (
+            narrow(from_lanes(dlogits, logits, axes), logits),
+            narrow(from_lanes(dlabels, labels, axes), labels),
+        )
+
+    return narrow(np.sum(weighted(q, its.loss), axis=-1), logits), pullback
+
+
+class _Poly(NamedTuple):
+    loss: Array
+    """l(p) = −log p + ε·(1 − p), entry by entry."""
+    weight: Array
+    """1 + ε·p."""
+
+
+def _poly(y: _softmax.LogSoftmax, epsilon: float) -> _Poly:
+    log_p_top = np.take_along_axis(y.log_p, y.top, -1)
+    loss = epsilon * (1 - y.p) - y.log_p
+    weight = 1 + epsilon * y.p
+    np.put_along_axis(loss, y.top, (1 + epsilon) * y.rest + above_tangent(log_p_top), -1)
+    np.put_along_axis(weight, y.top, (1 + epsilon) - epsilon * y.rest, -1)
+    return _Poly(loss, weight)
 
 
 @rule
@@ -86,9 +229,13 @@ def sigmoid_binary_cross_entropy(
 
     With −log σ(x) = max(−x, 0) + log1p(e⁻ˡˣˡ) all terms are ≥ 0 and nothing cancels.
     """
-    x, q = widen(logits), widen(labels)
+    return narrow(binary_cross_entropy_terms(widen(logits), widen(labels)), logits)
+
+
+def binary_cross_entropy_terms(x: Array, q: Array) -> Array:
+    """The sum of the terms, unrounded."""
     linear = q * np.maximum(-x, 0) + (1 - q) * np.maximum(x, 0)
-    return narrow(linear + np.log1p(np.exp(-np.abs(x))), logits)
+    return np.asarray(linear + np.log1p(np.exp(-np.abs(x))))
 
 
 @rule
@@ -108,3 +255,46 @@ def sigmoid_binary_cross_entropy_vjp(
         return narrow(dlogits, logits), narrow(-x * wide, labels)
 
     return unchecked(sigmoid_binary_cross_entropy)(logits, labels), pullback
+
+
+@rule
+def smooth_labels(
+    labels: Float[Array, "*batch classes"],
+    alpha: Annotated[float, Interval(ge=0, le=1)],
+    *,
+    axis: Annotated[Axis, OneOf(-1, 0, None)] = -1,
+) -> Float[Array, "*batch classes"]:
+    """(1 − α)·q + α/K, with q = labels and K classes along ``axis``; adds up to what q does to 1.
+
+    So says Müller et al. 2019, arXiv:1906.02629.
+
+    Raises DomainError where α is not within [0, 1].
+    """
+    share = _share(labels, alpha, axis)
+    return narrow((1 - alpha) * widen(labels) + alpha * share, labels)
+
+
+@rule
+def smooth_labels_vjp(
+    labels: Float[Array, "*batch classes"],
+    alpha: Annotated[float, Interval(ge=0, le=1)],
+    *,
+    axis: Annotated[Axis, OneOf(-1, 0, None)] = -1,
+) -> tuple[Float[Array, "*batch classes"], Pullback]:
+    """smooth_labels with its pullback: dlabels = (1 − α)·dy and dα = Σ (1/K − q)·dy."""
+    share = _share(labels, alpha, axis)
+
+    def pullback(dy: Array) -> tuple[Array, Array]:
+        wide = widen(dy)
+        dalpha = np.sum((share - widen(labels)) * wide)
+        return narrow((1 - alpha) * wide, labels), narrow(dalpha, labels)
+
+    return unchecked(smooth_labels)(labels, alpha, axis=axis), pullback
+
+
+def _share(labels: Array, alpha: float, axis: Axis) -> float:
+    """1/K, and 1 where there is no class that could have a share."""
+    if not 0 <= alpha <= 1:
+        raise DomainError(f"smooth_labels: alpha is {alpha}, expected ≥ 0 and ≤ 1")
+    axes = axes_of("smooth_labels", labels, axis, "labels")
+    return 1 / max(int(np.prod([labels.shape[one] for one in axes])), 1)

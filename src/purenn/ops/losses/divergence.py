@@ -1,0 +1,179 @@
+"""Kullback-Leibler divergences of a prediction, given as its logarithm, from a target.
+
+A target t = 0 adds nothing to t·log t, the limit. Its slope log t + 1 is −∞ there, of which no
+step could be made, and NaN in JAX's autodiff of optax: here t·log t counts as constant at 0.
+"""
+
+import numpy as np
+
+from purenn.contract import rule, unchecked
+from purenn.ops._axes import Axis, axes_of
+from purenn.ops._numerics import decay, narrow, widen
+from purenn.ops.losses._terms import above_tangent, weighted
+from purenn.typing import Annotated, Array, Float, Interval, OneOf, Pullback
+
+
+@rule
+def kl_divergence(
+    log_predictions: Float[Array, "*batch dim"],
+    targets: Annotated[Float[Array, "*batch dim"], Interval(ge=0)],
+    *,
+    axis: Annotated[Axis, OneOf(-1, 0, None)] = -1,
+) -> Float[Array, "..."]:
+    """Σ t·(log t − log p) along ``axis``, with 0·log 0 = 0 (Kullback & Leibler 1951)."""
+    axes = axes_of("kl_divergence", log_predictions, axis, "log_predictions")
+    t, log_p = widen(targets), widen(log_predictions)
+    return narrow(np.sum(weighted(t, _log(t) - log_p), axis=axes), log_predictions)
+
+
+@rule
+def kl_divergence_vjp(
+    log_predictions: Float[Array, "*batch dim"],
+    targets: Annotated[Float[Array, "*batch dim"], Interval(ge=0)],
+    *,
+    axis: Annotated[Axis, OneOf(-1, 0, None)] = -1,
+) -> tuple[Float[Array, "..."], Pullback]:
+    """kl_divergence with its pullback.
+
+    dlog_predictions = −t·dL and dtargets = (log t + 1 − log p)·dL; at t = 0, where log t is −∞,
+    dtargets = −log p·dL.
+    """
+    axes = axes_of("kl_divergence", log_predictions, axis, "log_predictions")
+
+    def pullback(dy: Array) -> tuple[Array, Array]:
+        wide, t = np.expand_dims(widen(dy), axes), widen(targets)
+        slope = _log(t) + (t > 0) - widen(log_predictions)
+        return narrow(-t * wide, log_predictions), narrow(weighted(wide, slope), targets)
+
+    return unchecked(kl_divergence)(log_predictions, targets, axis=axis), pullback
+
+
+@rule
+def kl_divergence_with_log_targets(
+    log_predictions: Float[Array, "*batch dim"],
+    log_targets: Float[Array, "*batch dim"],
+    *,
+    axis: Annotated[Axis, OneOf(-1, 0, None)] = -1,
+) -> Float[Array, "..."]:
+    """Σ t·(log t − log p) along ``axis``, given log t; a log t of −∞ adds nothing."""
+    name = "kl_divergence_with_log_targets"
+    axes = axes_of(name, log_predictions, axis, "log_predictions")
+    terms = _times_exponential(_excess(log_predictions, log_targets), log_targets)
+    return narrow(np.sum(terms, axis=axes), log_predictions)
+
+
+@rule
+def kl_divergence_with_log_targets_vjp(
+    log_predictions: Float[Array, "*batch dim"],
+    log_targets: Float[Array, "*batch dim"],
+    *,
+    axis: Annotated[Axis, OneOf(-1, 0, None)] = -1,
+) -> tuple[Float[Array, "..."], Pullback]:
+    """kl_divergence_with_log_targets with its pullback.
+
+    dlog_predictions = −t·dL and dlog_targets = t·(log t − log p + 1)·dL, with t = e^(log t).
+    """
+    name = "kl_divergence_with_log_targets"
+    axes = axes_of(name, log_predictions, axis, "log_predictions")
+
+    def pullback(dy: Array) -> tuple[Array, Array]:
+        wide = np.expand_dims(widen(dy), axes)
+        slope = 1 + _excess(log_predictions, log_targets)
+        return (
+            narrow(_times_exponential(-wide, log_targets), log_predictions),
+            narrow(_times_exponential(slope * wide, log_targets), log_targets),
+        )
+
+    y = unchecked(kl_divergence_with_log_targets)(log_predictions, log_targets, axis=axis)
+    return y, pullback
+
+
+@rule
+def generalized_kl_divergence(
+    log_predictions: Float[Array, "*batch dim"],
+    targets: Annotated[Float[Array, "*batch dim"], Interval(ge=0)],
+    *,
+    axis: Annotated[Axis, OneOf(-1, 0, None)] = -1,
+) -> Float[Array, "..."]:
+    """Σ t·(log t − log p) + p − t along ``axis``: ≥ 0, whether t and p add up to 1 or not.
+
+    The Bregman divergence of t·log t − t (Boyd & Vandenberghe, p. 90). With u = log t − log p
+    each term is t·(e⁻ᵘ − 1 + u), which is of the order of u²: the sum as written is of numbers
+    of the order of t, and loses all of its digits where the prediction is good.
+    """
+    axes = axes_of("generalized_kl_divergence", log_predictions, axis, "log_predictions")
+    return narrow(np.sum(_bregman(log_predictions, targets), axis=axes), log_predictions)
+
+
+@rule
+def generalized_kl_divergence_vjp(
+    log_predictions: Float[Array, "*batch dim"],
+    targets: Annotated[Float[Array, "*batch dim"], Interval(ge=0)],
+    *,
+    axis: Annotated[Axis, OneOf(-1, 0, None)] = -1,
+) -> tuple[Float[Array, "..."], Pullback]:
+    """generalized_kl_divergence with its pullback.
+
+    dlog_predictions = (p − t)·dL and dtargets = (log t − log p)·dL; at t = 0, where log t is −∞,
+    dtargets = (−log p − 1)·dL.
+    """
+    axes = axes_of("generalized_kl_divergence", log_predictions, axis, "log_predictions")
+
+    def pullback(dy: Array) -> tuple[Array, Array]:
+        wide, t, log_p = np.expand_dims(widen(dy), axes), widen(targets), widen(log_predictions)
+        with np.errstate(over="ignore", invalid="ignore"):
+            dlog_predictions = (np.exp(log_p) - t) * wide
+        slope = _log(t) - (t == 0) - log_p
+        return narrow(dlog_predictions, log_predictions), narrow(weighted(wide, slope), targets)
+
+    return unchecked(generalized_kl_divergence)(log_predictions, targets, axis=axis), pullback
+
+
+@rule
+def convex_kl_divergence(
+    log_predictions: Float[Array, "*batch dim"],
+    targets: Annotated[Float[Array, "*batch dim"], Interval(ge=0)],
+    *,
+    axis: Annotated[Axis, OneOf(-1, 0, None)] = -1,
+) -> Float[Array, "..."]:
+    """generalized_kl_divergence under the name that optax had for it first."""
+    return unchecked(generalized_kl_divergence)(log_predictions, targets, axis=axis)
+
+
+@rule
+def convex_kl_divergence_vjp(
+    log_predictions: Float[Array, "*batch dim"],
+    targets: Annotated[Float[Array, "*batch dim"], Interval(ge=0)],
+    *,
+    axis: Annotated[Axis, OneOf(-1, 0, None)] = -1,
+) -> tuple[Float[Array, "..."], Pullback]:
+    """convex_kl_divergence with its pullback, that of generalized_kl_divergence."""
+    return unchecked(generalized_kl_divergence_vjp)(log_predictions, targets, axis=axis)
+
+
+def _log(t: Array) -> Array:
+    """log t, and 0 at t = 0, as it only comes in t·log t."""
+    return np.log(t + (t == 0))
+
+
+def _excess(log_predictions: Array, log_targets: Array) -> Array:
+    """log t − log p, and 0 where t = 0."""
+    log_t = widen(log_targets)
+    known = log_t > -np.inf
+    return np.subtract(log_t, widen(log_predictions), out=np.zeros_like(log_t), where=known)
+
+
+def _times_exponential(scale: Array, u: Array) -> Array:
+    """scale·eᵘ without a warning where it is infinite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return weighted(scale, decay(scale, widen(u)))
+
+
+def _bregman(log_predictions: Array, targets: Array) -> Array:
+    """t·(e⁻ᵘ − 1 + u) with u = log t − log p; as it is defined where u is large."""
+    t, log_p = widen(targets), widen(log_predictions)
+    u = _log(t) - log_p
+    near = (np.abs(u) < 1) & (t > 0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        apart = weighted(t, u) + (np.exp(log_p) - t)
+    return np.where(near, t * above_tangent(-np.where(near, u, 0)), apart)

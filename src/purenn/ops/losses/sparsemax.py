@@ -1,0 +1,98 @@
+"""Losses of sparsemax: they are exactly 0 once the answer is right by a margin."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from purenn.contract import rule, unchecked
+from purenn.ops import _softmax
+from purenn.ops._numerics import narrow, widen
+from purenn.ops.activations.piecewise import sparse_plus, sparse_plus_vjp
+from purenn.typing import Annotated, Array, Float, Index, Int, Interval, Pullback
+
+
+@rule
+def sparsemax_loss(
+    logits: Float[Array, "*shape"],
+    labels: Annotated[Int[Array, "*shape"], Interval(ge=0, le=1)],
+) -> Float[Array, "*shape"]:
+    """sparse_plus(x) for label 0, sparse_plus(−x) for label 1, elementwise, with x = logits.
+
+    0 up to x = −1, (x + 1)²/4 up to 1, then x: the binary sparsemax loss of Blondel, Martins &
+    Niculae, *Learning with Fenchel-Young losses*, JMLR 2020, section 4.4.
+    """
+    return unchecked(sparse_plus)(_wrong(logits, labels))
+
+
+@rule
+def sparsemax_loss_vjp(
+    logits: Float[Array, "*shape"],
+    labels: Annotated[Int[Array, "*shape"], Interval(ge=0, le=1)],
+) -> tuple[Float[Array, "*shape"], Pullback]:
+    """sparsemax_loss with its pullback: the sign of x in it times sparse_plus′. It has no kink."""
+    y, through = unchecked(sparse_plus_vjp)(_wrong(logits, labels))
+
+    def pullback(dy: Array) -> tuple[Array, None]:
+        return _wrong(through(dy)[0], labels), None
+
+    return y, pullback
+
+
+def _wrong(x: Array, labels: Array) -> Array:
+    """x with the sign with which it is wrong."""
+    return np.asarray(np.where(labels == 1, -x, x))
+
+
+@rule
+def multiclass_sparsemax_loss(
+    scores: Float[Array, "*batch classes"],
+    labels: Annotated[Int[Array, "*batch"], Index("classes")],
+) -> Float[Array, "*batch"]:
+    """½ − z_label + ½·Σ(zⱼ² − τ²) over the support of sparsemax(z), z = scores, the last axis.
+
+    0 if and only if the label leads by a margin of 1 (Martins & Astudillo 2016,
+    arXiv:1602.02068). Computed as ½·‖p − onehot(label)‖² + max(0, τ − z_label), p = sparsemax(z):
+    in the support zⱼ = pⱼ + τ, and all terms are ≥ 0. In the paper's form they are as large as
+    z², and little is left of a small loss.
+    """
+    return narrow(_sparsemax(scores, labels).loss, scores)
+
+
+@rule
+def multiclass_sparsemax_loss_vjp(
+    scores: Float[Array, "*batch classes"],
+    labels: Annotated[Int[Array, "*batch"], Index("classes")],
+) -> tuple[Float[Array, "*batch"], Pullback]:
+    """multiclass_sparsemax_loss with its pullback.
+
+    ½·Σ(zⱼ² − τ²) has the gradient zⱼ − τ = pⱼ on the support, for Σ(zⱼ − τ)·∂τ drops out with
+    Σpⱼ = 1 = Σ∂τ/∂zⱼ: dscores = (p − onehot(label))·dL, continuous where an entry joins the
+    support. At the label p − 1 is summed from what p lacks, as it may be almost 1.
+    """
+    its = _sparsemax(scores, labels)
+
+    def pullback(dy: Array) -> tuple[Array, None]:
+        wide = widen(dy)[..., np.newaxis]
+        dscores = its.p * wide
+        np.put_along_axis(dscores, labels[..., np.newaxis], -its.missing * wide, -1)
+        return narrow(dscores, scores), None
+
+    return narrow(its.loss, scores), pullback
+
+
+class _Sparsemax(NamedTuple):
+    loss: Array
+    p: Array
+    missing: Array
+    """1 − p at the label, the class axis kept."""
+
+
+def _sparsemax(scores: Array, labels: Array) -> _Sparsemax:
+    at_label = labels[..., np.newaxis]
+    p, below, shift = _softmax.sparsemax(widen(scores))
+    behind = np.take_along_axis(below, at_label, -1) + shift  # 1 − (z_label − τ)
+    missing = np.minimum(behind, 1)
+    distance = np.square(p)
+    np.put_along_axis(distance, at_label, np.square(missing), -1)
+    loss = np.sum(distance, axis=-1) / 2 + np.maximum(behind - 1, 0)[..., 0]
+    return _Sparsemax(loss, p, missing)
