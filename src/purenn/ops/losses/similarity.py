@@ -25,9 +25,23 @@ class Direction(NamedTuple):
     """How much of its own length moves ``norm``: 1, or 0 below the floor, ½ at it."""
 
     def pullback(self, dunit: Values, axis: int) -> Values:
-        """(dû − û⟨û, dû⟩)/norm, without the second term where the norm is the floor."""
-        along = np.sum(self.unit * dunit, axis=axis, keepdims=True)
-        orthogonal = dunit - self.moves * along * self.unit
+        """(dû − û⟨û, dû⟩)/norm, without the second term where the norm is the floor.
+
+        At the largest entry, which may be almost ±1, the two terms cancel. With the sums over the
+        others r = Σû² = 1 − û₁² and t = Σû·dû the difference is r·dû₁ − û₁·t there.
+        """
+        if not dunit.size:
+            return dunit
+        top = np.argmax(np.abs(self.unit), axis=axis, keepdims=True)
+        unit_top, dunit_top = (np.take_along_axis(v, top, axis) for v in (self.unit, dunit))
+        others = self.unit.copy()
+        np.put_along_axis(others, top, 0, axis)
+        along = np.sum(others * dunit, axis=axis, keepdims=True)
+        rest = np.sum(np.square(others), axis=axis, keepdims=True)
+        orthogonal = dunit - self.moves * (along + unit_top * dunit_top) * self.unit
+        at_top = np.take_along_axis(orthogonal, top, axis)
+        at_top = np.where(self.moves == 1, rest * dunit_top - unit_top * along, at_top)
+        np.put_along_axis(orthogonal, top, at_top, axis)
         return np.where(self.norm > 0, orthogonal, 0) / np.where(self.norm > 0, self.norm, 1)
 
 
