@@ -11,6 +11,7 @@ from purenn.errors import DomainError, DtypeError, ShapeError
 from purenn.ops import pooling
 from purenn.typing import Array
 
+FLAX: Any = nn
 SQUARE = np.arange(1.0, 26.0).reshape(1, 5, 5, 1)
 
 
@@ -51,7 +52,7 @@ def test_windows_strides_and_paddings_are_those_of_flax(
     def flax(x: jax.Array) -> list[tuple[jax.Array, jax.Array]]:
         found = []
         for (name, its), dy in zip(pools, dys, strict=True):
-            y, pullback = jax.vjp(partial(getattr(nn, name), **its), x)
+            y, pullback = jax.vjp(partial(getattr(FLAX, name), **its), x)
             found.append((y, pullback(dy)[0]))
         return found
 
@@ -101,7 +102,7 @@ def test_at_a_tie_the_first_in_row_major_order_gets_all(
     for y, pullback in (
         pooling.max_pool_vjp(x, **options),
         pooling.global_max_pool_vjp(x),
-        jax.vjp(lambda x: nn.max_pool(x, **options), x),
+        jax.vjp(lambda x: FLAX.max_pool(x, **options), x),
     ):
         (dx,) = pullback(np.full_like(y, 5))
         assert np.argwhere(np.asarray(dx)[0, :, :, 0]).tolist() == [[*winner]]
