@@ -30,10 +30,21 @@ def packages(path: Path) -> set[str]:
     return {name.split(".")[0] for name in imports(path)}
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "src/purenn/ops").glob("[!_]*.py")), ids=str)
+def public(folder: str) -> list[Path]:
+    """The modules in a folder and below, by their path in it."""
+    found = (ROOT / "src/purenn" / folder).rglob("[!_]*.py")
+    return sorted(path.relative_to(ROOT / "src/purenn") for path in found)
+
+
+@pytest.mark.parametrize("path", public("ops"), ids=str)
 def test_every_module_of_rules_has_its_reference_and_its_tests(path: Path) -> None:
-    assert (ROOT / "reference/ops" / path.name).exists()
-    assert (ROOT / "tests/ops" / f"test_{path.name}").exists()
+    assert (ROOT / "reference" / path).exists()
+    assert (ROOT / "tests" / path.parent / f"test_{path.name}").exists()
+
+
+@pytest.mark.parametrize("path", public("layers"), ids=str)
+def test_every_module_of_layers_has_its_tests(path: Path) -> None:
+    assert (ROOT / "tests" / path.parent / f"test_{path.name}").exists()
 
 
 @pytest.mark.parametrize("path", OUTSIDE_VERIFY, ids=str)
