@@ -62,7 +62,7 @@ def bell(scale: Values, n: Values) -> Values:
     return np.asarray(decay(scale, n) / np.square(1 + np.exp(n)))
 
 
-def difference(a: Values, b: Values) -> tuple[Values, Values]:
+def difference(a: Values, b: Values | float) -> tuple[Values, Values]:
     """a − b, rounded, and what rounding cut off it, which is 0 where a − b is not finite.
 
     The remainder is exact: Knuth, TAOCP 2, 4.2.2, theorem B.
@@ -74,7 +74,7 @@ def difference(a: Values, b: Values) -> tuple[Values, Values]:
     return d, np.where(np.isfinite(lost), lost, 0)
 
 
-def product(a: Values, b: Values) -> tuple[Values, Values]:
+def product(a: Values, b: Values | float) -> tuple[Values, Values]:
     """a·b, rounded, and what rounding cut off it, which is 0 where that is out of range.
 
     The remainder is exact: Dekker, *A floating-point technique for extending the available
@@ -87,7 +87,7 @@ def product(a: Values, b: Values) -> tuple[Values, Values]:
     return ab, np.where(np.isfinite(lost), lost, 0)
 
 
-def _halves(a: Values) -> tuple[Values, Values]:
+def _halves(a: Values | float) -> tuple[Values | float, Values | float]:
     """A float64 as the sum of two that have 26 bits: products of those are exact."""
     c = a * 134217729.0  # 2²⁷ + 1
     high = c - (c - a)

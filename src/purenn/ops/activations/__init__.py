@@ -1,5 +1,21 @@
 """Activation functions, elementwise or along an axis; names and arguments are ``jax.nn``'s."""
 
+from purenn.ops.activations.bionodal import (
+    eru,
+    eru_vjp,
+    oru,
+    oru_vjp,
+)
+from purenn.ops.activations.exponential import (
+    celu,
+    celu_vjp,
+    elu,
+    elu_vjp,
+    selu,
+    selu_vjp,
+    soft_exponential,
+    soft_exponential_vjp,
+)
 from purenn.ops.activations.gated import (
     glu,
     glu_vjp,
@@ -73,6 +89,12 @@ hard_swish, hard_swish_vjp = hard_silu, hard_silu_vjp
 __all__ = [
     "bipolar_relu",
     "bipolar_relu_vjp",
+    "celu",
+    "celu_vjp",
+    "elu",
+    "elu_vjp",
+    "eru",
+    "eru_vjp",
     "gelu",
     "gelu_vjp",
     "glu",
@@ -101,16 +123,22 @@ __all__ = [
     "maxout_vjp",
     "mish",
     "mish_vjp",
+    "oru",
+    "oru_vjp",
     "prelu",
     "prelu_vjp",
     "relu",
     "relu6",
     "relu6_vjp",
     "relu_vjp",
+    "selu",
+    "selu_vjp",
     "sigmoid",
     "sigmoid_vjp",
     "silu",
     "silu_vjp",
+    "soft_exponential",
+    "soft_exponential_vjp",
     "soft_sign",
     "soft_sign_vjp",
     "softmax",
