@@ -193,7 +193,7 @@ def standardize_vjp(
     axes = axes_of("standardize", x, axis)
     its = statistics(x, axes, epsilon)
 
-    def pullback(dy: Array) -> tuple[Array]:
-        return (normalize_pullback(dy, x, its, axes, epsilon)[0],)
+    def pullback(dy: Array) -> tuple[Array | None, ...]:
+        return normalize_pullback(dy, x, its, axes, epsilon)
 
     return normalize(x, its), pullback

@@ -11,7 +11,7 @@ from purenn.typing import Array
 def weighted(q: Array, x: Array) -> Array:
     """q·x with 0·∞ = 0, the limit of q·log q."""
     with np.errstate(invalid="ignore"):
-        return np.where(q == 0, 0, q * x)
+        return np.asarray(np.where(q == 0, 0, q * x))
 
 
 def above_tangent(u: Array) -> Array:
@@ -24,7 +24,7 @@ def above_tangent(u: Array) -> Array:
     for coefficient in _coefficients():
         series = series * near + coefficient
     with np.errstate(over="ignore", invalid="ignore"):
-        return np.where(np.abs(u) < 1, series * near * near, np.expm1(u) - u)
+        return np.asarray(np.where(np.abs(u) < 1, series * near * near, np.expm1(u) - u))
 
 
 @cache

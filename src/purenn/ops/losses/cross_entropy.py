@@ -286,7 +286,7 @@ def smooth_labels_vjp(
 
     def pullback(dy: Array) -> tuple[Array, Array]:
         wide = widen(dy)
-        dalpha = np.sum((share - widen(labels)) * wide)
+        dalpha = np.asarray(np.sum((share - widen(labels)) * wide))
         return narrow((1 - alpha) * wide, labels), narrow(dalpha, labels)
 
     return unchecked(smooth_labels)(labels, alpha, axis=axis), pullback

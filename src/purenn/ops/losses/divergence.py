@@ -122,7 +122,11 @@ def generalized_kl_divergence_vjp(
     def pullback(dy: Array) -> tuple[Array, Array]:
         wide, t, log_p = np.expand_dims(widen(dy), axes), widen(targets), widen(log_predictions)
         with np.errstate(over="ignore", invalid="ignore"):
-            dlog_predictions = (np.exp(log_p) - t) * wide
+            dlog_predictions = np.where(
+                log_p < 700,
+                weighted(wide, np.exp(log_p) - t),
+                _times_exponential(wide, log_p) - t * wide,
+            )
         slope = _log(t) - (t == 0) - log_p
         return narrow(dlog_predictions, log_predictions), narrow(weighted(wide, slope), targets)
 
@@ -153,7 +157,7 @@ def convex_kl_divergence_vjp(
 
 def _log(t: Array) -> Array:
     """log t, and 0 at t = 0, as it only comes in t·log t."""
-    return np.log(t + (t == 0))
+    return np.asarray(np.log(t + (t == 0)))
 
 
 def _excess(log_predictions: Array, log_targets: Array) -> Array:
@@ -164,9 +168,12 @@ def _excess(log_predictions: Array, log_targets: Array) -> Array:
 
 
 def _times_exponential(scale: Array, u: Array) -> Array:
-    """scale·eᵘ without a warning where it is infinite."""
+    """scale·eᵘ, right also where eᵘ alone would be infinite or subnormal; 0·∞ = 0."""
+    wide = widen(u)
     with np.errstate(over="ignore", invalid="ignore"):
-        return weighted(scale, decay(scale, widen(u)))
+        half = np.exp(np.maximum(wide - 80, 0) / 2)
+        y = decay(scale, np.minimum(wide, 80)) * half * half
+    return np.asarray(np.where(scale == 0, 0, y))
 
 
 def _bregman(log_predictions: Array, targets: Array) -> Array:
@@ -176,4 +183,4 @@ def _bregman(log_predictions: Array, targets: Array) -> Array:
     near = (np.abs(u) < 1) & (t > 0)
     with np.errstate(over="ignore", invalid="ignore"):
         apart = weighted(t, u) + (np.exp(log_p) - t)
-    return np.where(near, t * above_tangent(-np.where(near, u, 0)), apart)
+    return np.asarray(np.where(near, t * above_tangent(-np.where(near, u, 0)), apart))

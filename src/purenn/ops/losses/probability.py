@@ -112,13 +112,13 @@ def _clipped_log(p: Array, rest: Array, eps: float) -> Array:
     In float16 that would be 1, and in float32 1 − 1e-7 is 1 − 1.19e-7.
     """
     low, high = np.clip(p, eps, 0.5), np.clip(rest, eps, 0.5)
-    return np.where(p < 0.5, np.log(low), np.log1p(-high))
+    return np.asarray(np.where(p < 0.5, np.log(low), np.log1p(-high)))
 
 
 def _passed(p: Array, eps: float) -> Array:
     """The slope of the clip: 1 inside, 0 outside, ½ at the ends."""
     low, high = p - eps, (1 - p) - eps
-    return (np.sign(low) + 1) * (np.sign(high) + 1) / 4
+    return np.asarray((np.sign(low) + 1) * (np.sign(high) + 1) / 4)
 
 
 def _check_eps(name: str, eps: float) -> None:
