@@ -67,3 +67,47 @@ def _pairs(padding: Any, rank: int) -> Any:
         return padding
     each = (padding,) * rank if isinstance(padding, int) else padding
     return [(pair, pair) if isinstance(pair, int) else tuple(pair) for pair in each]
+
+
+# Channels are one or two and groups there where they are told apart, so that few numbers suffice.
+_ONE = {"in": 1, "group_in": 1, "out": 1}
+conv_cases: list[dict[str, Any]] = [
+    {"batch": 2, "spatial": (3,), "window": (2,), **_ONE},
+    {"spatial": (3, 2), "window": (2, 2), "in": 2, "group_in": 2, "out": 2},
+    {"spatial": (5,), "window": (3,), **_ONE, "strides": 2, "padding": "VALID"},
+    {"spatial": (7,), "window": (2,), **_ONE, "strides": 3},
+    {"spatial": (4,), "window": (3,), **_ONE, "padding": ((3, -1),)},
+    {"spatial": (5,), "window": (3,), **_ONE, "kernel_dilation": 2},
+    {"spatial": (3,), "window": (2,), **_ONE, "input_dilation": 2, "padding": 1},
+    {"spatial": (3,), "window": (2,), "in": 2, "group_in": 1, "out": 2, "feature_group_count": 2},
+    {"spatial": (2,), "window": (2,), "in": 4, "group_in": 2, "out": 2, "feature_group_count": 2},
+    {"spatial": (2, 2, 2), "window": (2, 1, 2), "in": 1, "group_in": 1, "out": 2},
+    {
+        "spatial": (3, 4),
+        "window": (2, 3),
+        **_ONE,
+        "strides": (2, 1),
+        "padding": ((1, 0), (0, 2)),
+        "input_dilation": (2, 1),
+        "kernel_dilation": (1, 2),
+    },
+]
+
+_ONE_EACH = {"in": 1, "kernel_in": 1, "kernel_out": 1}
+conv_transpose_cases: list[dict[str, Any]] = [
+    {"batch": 2, "spatial": (3,), "window": (2,), **_ONE_EACH},
+    {"spatial": (2, 2), "window": (3, 2), "in": 2, "kernel_in": 2, "kernel_out": 1, "strides": 2},
+    {"spatial": (3,), "window": (3,), **_ONE_EACH, "strides": 2, "padding": "VALID"},
+    {"spatial": (2,), "window": (2,), **_ONE_EACH, "strides": 3, "padding": "VALID"},
+    {"spatial": (3,), "window": (3,), **_ONE_EACH, "strides": 2, "kernel_dilation": 2},
+    {"spatial": (3,), "window": (2,), **_ONE_EACH, "strides": 2, "padding": ((3, -1),)},
+    {
+        "spatial": (2,),
+        "window": (3,),
+        "in": 2,
+        "kernel_in": 1,
+        "kernel_out": 2,
+        "strides": 2,
+        "transpose_kernel": True,
+    },
+]

@@ -1,0 +1,116 @@
+"""Convolution forward and backward, beside the matrix products it must do and beside JAX.
+
+    python -m benchmarks.convolution
+
+Runs on each number of cores up to what there are, in processes of their own. The rivals take turns
+on the same data, so that what disturbs one disturbs all; the medians and quartiles are of the
+ratios of neighbouring times. Compilation is not counted.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+# (shape of x, channels out, padding), all 3 × 3 in float32
+CASES = [
+    ((16, 34, 34, 64), 64, "VALID"),
+    ((16, 34, 34, 64), 64, "SAME"),
+    ((64, 18, 18, 32), 64, "VALID"),
+    ((64, 18, 18, 32), 64, "SAME"),
+    ((32, 10, 10, 1), 16, "VALID"),
+    ((32, 10, 10, 1), 16, "SAME"),
+]
+
+
+def main() -> None:
+    """Print the table of each number of cores."""
+    if len(sys.argv) > 1:
+        table(int(sys.argv[1]))
+        return
+    cores = sorted(os.sched_getaffinity(0))
+    for count in range(1, len(cores) + 1):
+        # Each library reads its number of threads when it is loaded.
+        variables = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(count))
+        if count == 1:
+            variables["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
+        chosen = ",".join(map(str, cores[:count]))
+        command = ["taskset", "-c", chosen, sys.executable, "-m", "benchmarks.convolution"]
+        subprocess.run([*command, str(count)], check=True, env=os.environ | variables)
+
+
+def table(cores: int) -> None:
+    """Measure in this process."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from benchmarks.training_step import ratios
+
+    title = f"time of conv_vjp and its pullback on {cores} core(s) ÷ time of …: median (quartiles)"
+    rows = Table("x", "out", "padding", caption=title)
+    for rival in ("matrix products", "JAX jit"):
+        rows.add_column(rival, justify="right")
+    for shape, out, padding in CASES:
+        found = ratios(rivals(shape, out, padding), seconds=4).values()
+        cells = [
+            "{1:.2f} ({0:.2f}-{2:.2f})".format(*np.quantile(r, (0.25, 0.5, 0.75))) for r in found
+        ]
+        rows.add_row(str(shape), str(out), padding, *cells)
+    Console().print(rows)
+
+
+def rivals(shape: tuple[int, ...], out: int, padding: str) -> dict[str, Callable[[], object]]:
+    """Y, dx and dkernel from the same numbers."""
+    import jax
+
+    import reference.ops.convolution
+    from purenn.ops import convolution
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=shape).astype(np.float32)
+    kernel = rng.normal(size=(3, 3, shape[-1], out)).astype(np.float32)
+    y = convolution.conv(x, kernel, padding=padding)
+    dy = rng.normal(size=y.shape).astype(np.float32)
+
+    def ours() -> object:
+        _, pullback = convolution.conv_vjp(x, kernel, padding=padding)
+        return pullback(dy)
+
+    @jax.jit
+    def theirs(x: Any, kernel: Any, dy: Any) -> Any:
+        y, pullback = jax.vjp(
+            lambda x, kernel: reference.ops.convolution.conv(x, kernel, padding=padding), x, kernel
+        )
+        return y, pullback(dy)
+
+    arguments = [jax.numpy.asarray(a) for a in (x, kernel, dy)]
+    return {
+        "purenn": ours,
+        "matrix products": matrix_products(y.size // out, 9 * shape[-1], out),
+        "JAX jit": lambda: jax.block_until_ready(theirs(*arguments)),
+    }
+
+
+def matrix_products(places: int, window: int, out: int) -> Callable[[], object]:
+    """The floor: the three products of the copied windows, in memory that is there already."""
+    rng = np.random.default_rng(0)
+    columns, weights, y = (
+        rng.normal(size=size).astype(np.float32)
+        for size in ((places, window), (window, out), (places, out))
+    )
+    dcolumns, dweights = np.empty_like(columns), np.empty_like(weights)
+
+    def step() -> None:
+        np.matmul(columns, weights, out=y)
+        np.matmul(columns.T, y, out=dweights)
+        np.matmul(y, weights.T, out=dcolumns)
+
+    return step
+
+
+if __name__ == "__main__":
+    main()
