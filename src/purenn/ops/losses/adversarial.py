@@ -7,7 +7,7 @@ examples, pair by pair.
 import numpy as np
 
 from purenn.contract import rule, unchecked
-from purenn.ops._numerics import narrow, widen
+from purenn.ops._numerics import difference, narrow, widen
 from purenn.ops.activations import softplus, softplus_vjp
 from purenn.typing import Array, Float, Pullback, Values
 
@@ -21,8 +21,9 @@ def least_squares_discriminator_loss(
     Mao et al., *Least squares generative adversarial networks*, ICCV 2017, arXiv:1611.04076,
     equation 9.
     """
-    loss = _half_square(widen(real_scores) - 1) + _half_square(widen(fake_scores))
-    return narrow(loss, real_scores)
+    fake = widen(fake_scores)
+    with np.errstate(over="ignore"):
+        return narrow(_from_1(widen(real_scores)) + fake * (fake / 2), real_scores)
 
 
 @rule
@@ -42,7 +43,7 @@ def least_squares_discriminator_loss_vjp(
 @rule
 def least_squares_generator_loss(fake_scores: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """½(fake − 1)², elementwise: fake examples are to score 1, as real ones; Mao et al. 2017."""
-    return narrow(_half_square(widen(fake_scores) - 1), fake_scores)
+    return narrow(_from_1(widen(fake_scores)), fake_scores)
 
 
 @rule
@@ -156,6 +157,8 @@ def wasserstein_generator_loss_vjp(
     return unchecked(wasserstein_generator_loss)(fake_scores), pullback
 
 
-def _half_square(x: Values) -> Values:
+def _from_1(x: Values) -> Values:
+    """½(x − 1)², with what rounding cuts off the difference."""
+    d, lost = difference(x, 1.0)
     with np.errstate(over="ignore"):
-        return x * (x / 2)
+        return np.asarray(d * (d / 2) + np.where(lost == 0, 0, d) * lost)
