@@ -1,12 +1,12 @@
 """Standardization over some axes, scale, shift and their pullback: what all normalizations share.
 
 All of it is computed in float64 and rounded once, block by block of the first axis: a block stays
-in the cache, and no array of float64 as large as x is ever made of a smaller dtype.
+in the cache, and no array of float64 as large as x is made of one of float32.
 """
 
 import math
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,14 +27,27 @@ class Statistics(NamedTuple):
     """1/σ = 1/√(variance + ε), and 0 where both are 0."""
 
 
+def shifted(x: Array, axes: Shape) -> tuple[Array, Array]:
+    """X less one of its numbers, which changes no z, and that; 0 where float64 is wider than x.
+
+    The mean, and what it is subtracted from, are then as small as their differences: of two
+    numbers z is ±1 to the last digit, and of equal numbers not even rounding remains.
+    """
+    if not _is_widest(x) or not x.size:
+        return x, np.zeros(())
+    first = x[tuple(slice(0, 1 if axis in axes else None) for axis in range(x.ndim))]
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(x - first), first
+
+
 def statistics(x: Array, axes: Shape, epsilon: float, center: bool = True) -> Statistics:
     """Mean, variance and 1/σ of x over ``axes``; without ``center`` as if the mean were 0.
 
+    For all digits of float64, of a ``shifted`` x if there is a center.
+
     E[x²] − E[x]² is one pass less over x and loses every digit of the variance where |mean| is
-    large against σ: here the mean is subtracted, then squared. Before that one x is subtracted
-    from all: of equal numbers nothing remains, not even rounding, and ε may be 0.
-    Squares that leave the range of float64 are computed again, scaled by a power of two.
-    Over no elements mean and variance are 0.
+    large against σ: here the mean is subtracted, then squared. Squares that leave the range of
+    float64 are computed again, scaled by a power of two. Over no elements mean and variance are 0.
     """
     found = _statistics(x, axes, epsilon, center)
     info = np.finfo(np.float64)
@@ -54,16 +67,18 @@ def statistics(x: Array, axes: Shape, epsilon: float, center: bool = True) -> St
 
 def _statistics(x: Array, axes: Shape, epsilon: float | Array, center: bool) -> Statistics:
     count = _count(x, axes)
-    if center:
-        reduced = {axis % x.ndim for axis in axes}
-        first = x[tuple(slice(0, 1 if axis in reduced else None) for axis in range(x.ndim))]
-        first = first.astype(np.float64) if x.size else np.zeros(())
-        mean = first + _totals(lambda x, first: (x - first,), axes, x, first)[0] / count
-        variance = _totals(lambda x, mean: (np.square(x - mean),), axes, x, mean)[0] / count
-    else:
-        variance = _totals(lambda x: (np.square(x),), axes, x)[0] / count
-        mean = np.zeros_like(variance)
-    return given(mean, variance, epsilon)
+    if not center:
+        (squares,) = _sums(lambda x: [(x, x)], axes, x)
+        return given(np.zeros_like(squares), squares / count, epsilon)
+    (total,) = _sums(lambda x: [(x,)], axes, x)
+    mean = total / count
+
+    def squared(x: Array, mean: Array) -> list[tuple[Array, ...]]:
+        d = x - mean
+        return [(d, d)]
+
+    (squares,) = _sums(squared, axes, x, mean)
+    return given(mean, squares / count, epsilon)
 
 
 def given(mean: Array, variance: Array, epsilon: float | Array) -> Statistics:
@@ -78,11 +93,15 @@ def normalize(
 ) -> Array:
     """z·scale + bias with z = (x − mean)/σ; both have the shape of the last dimensions of x."""
     slope = its.inverse if scale is None else its.inverse * scale.astype(np.float64)
-    if bias is None:
-        return _each(lambda x, mean, slope: (x - mean) * slope, x, x, its.mean, slope)
-    return _each(
-        lambda x, mean, slope, bias: (x - mean) * slope + bias, x, x, its.mean, slope, bias
-    )
+
+    def line(x: Array, mean: Array, slope: Array, *bias: Array) -> Array:
+        y = x - mean
+        y *= slope
+        for its in bias:
+            y += its
+        return y
+
+    return _each(line, x, x, its.mean, slope, *(() if bias is None else (bias,)))
 
 
 def normalize_pullback(
@@ -97,66 +116,98 @@ def normalize_pullback(
 ) -> tuple[Array | None, ...]:
     """(dx, dscale, dbias) of ``normalize``, ``its`` the statistics of x; without scale (dx,).
 
-    With dz = dy·scale and c = dz − mean(dz): dx = (c − z·mean(c·z))/σ; without ``center`` c is
-    dz. A constant in dz drops out of c·z, not of dz·z: the sum of z is 0 but for rounding, which
-    is measured and taken out. Over two numbers (one without ``center``) c is a multiple of z, and
-    all of it cancels but the part ε/σ²: dx = c·ε/σ³, written so.
-    dscale = Σ dy·z and dbias = Σ dy over the dimensions that they lack.
+    With dz = dy·scale: dx = J·dz, J = (I − 1·1ᵀ/n − z·zᵀ/n)/σ; without ``center`` the part of 1
+    is missing. dscale = Σ dy·z and dbias = Σ dy over the dimensions that they lack.
+
+    Where one number outweighs the others its own terms cancel. J·1 = 0 and J·(x − m) =
+    (x − m)·ε/σ³: in float64, where there is nothing wider, what dz has of 1 and x − m is taken out
+    first, and J·(the rest) has nothing left to cancel (as for Gram–Schmidt, "twice is enough").
+    Over two numbers (one without ``center``) there is no rest.
     """
-    if scale is None:
-        found = sums(dy, x, its, axes)
-        return (_input_cotangent(dy, x, its, axes, epsilon, np.ones(()), found, center),)
-    gain = scale.astype(np.float64)
-    lacking = tuple(range(x.ndim - scale.ndim))
-    found = sums(dy, x, its, lacking)
-    dscale, dbias, _ = (total.reshape(total.shape[len(lacking) :]) for total in found)
+    lacking = axes if scale is None else tuple(range(x.ndim - scale.ndim))
+    gain = np.ones(()) if scale is None else scale.astype(np.float64)
+    along, total = sums(dy, x, its, lacking)
+    parameters = () if scale is None else (along.reshape(gain.shape), total.reshape(gain.shape))
     if not input_cotangent:
-        return None, dscale, dbias
+        return None, *parameters
     if axes == lacking:
-        found = [gain * found[0], gain * found[1], found[2]]
+        along, total = along * gain, total * gain
     else:
-        found = sums(dy, x, its, axes, gain)
-    return _input_cotangent(dy, x, its, axes, epsilon, gain, found, center), dscale, dbias
+        along, total = sums(dy, x, its, axes, gain)
+    count = _count(x, axes)
+    along, mean = along / count, total / count if center else np.zeros(())
+    if count - center == 1:
+        rest = its._replace(inverse=epsilon * its.inverse * its.inverse * its.inverse)
+        return _project(dy, x, rest, gain, mean, np.zeros(())), *parameters
+    if not _is_widest(x):
+        return _project(dy, x, its, gain, mean, along), *parameters
+    return _project_twice(dy, x, its, axes, epsilon, gain, mean, along, center), *parameters
 
 
-def _input_cotangent(
+def _project(
+    dy: Array, x: Array, its: Statistics, scale: Array, shift: Array, along: Array
+) -> Array:
+    """(dy·scale − shift − z·along)/σ."""
+    inverse = its.inverse
+
+    def cotangent(
+        dy: Array, x: Array, mean: Array, slope: Array, shift: Array, back: Array
+    ) -> Array:
+        dx = dy * slope
+        dx -= shift
+        d = x - mean
+        d *= back
+        dx -= d
+        return dx
+
+    weights = (scale * inverse, shift * inverse, along * inverse * inverse)
+    return _each(cotangent, x, dy, x, its.mean, *weights)
+
+
+def _project_twice(
     dy: Array,
     x: Array,
     its: Statistics,
     axes: Shape,
     epsilon: float,
     scale: Array,
-    found: list[Array],
+    shift: Array,
+    along: Array,
     center: bool,
 ) -> Array:
-    mean, _, inverse = its
+    mean, variance, inverse = its
     count = _count(x, axes)
-    shift = found[1] / count if center else np.zeros(())
-    if count - center == 1:
-        slope = epsilon * inverse * inverse * inverse
-        return _each(
-            lambda dy, scale, shift, slope: (dy * scale - shift) * slope,
-            *(x, dy, scale, shift, slope),
-        )
-    along = (found[0] - shift * found[2]) / count
-    return _each(
-        lambda dy, x, mean, inverse, scale, shift, along: (
-            (dy * scale - shift - (x - mean) * inverse * along) * inverse
-        ),
-        *(x, dy, x, mean, inverse, scale, shift, along),
-    )
+    part = variance * inverse * inverse  # of σ²; the rest of it is ε
+    t: Array = np.divide(along * inverse, part, out=np.zeros_like(part), where=part > 0.5)
+
+    def rest(dy: Array, x: Array, mean: Array, scale: Array, shift: Array, t: Array) -> Array:
+        return dy * scale - shift - (x - mean) * t
+
+    left = _each(rest, x, dy, x, mean, scale, shift, t)
+    along, total = (its / count for its in sums(left, x, its, axes))
+    if not center:
+        total = np.zeros(())
+    dx = _project(left, x, its, np.ones(()), total, along)
+    back = epsilon * inverse * inverse * inverse * t
+    dx += _each(lambda x, mean, back: (x - mean) * back, x, x, mean, back)
+    return dx
 
 
 def sums(
-    dy: Array, x: Array, its: Statistics, axes: Shape, scale: Array | float = 1.0
+    dy: Array, x: Array, its: Statistics, axes: Shape, scale: Array | None = None
 ) -> list[Array]:
-    """Σ dz·z, Σ dz and Σ z over ``axes``, with dz = dy·scale and z = (x − mean)/σ."""
+    """Σ dz·z and Σ dz over ``axes``, with dz = dy·scale and z = (x − mean)/σ."""
 
-    def terms(dy: Array, x: Array, mean: Array, inverse: Array, scale: Array) -> tuple[Array, ...]:
-        z, dz = (x - mean) * inverse, dy * scale
-        return dz * z, dz, z
+    def terms(
+        dy: Array, x: Array, mean: Array, inverse: Array, *scale: Array
+    ) -> list[tuple[Array, ...]]:
+        z = x - mean
+        z *= inverse
+        for its in scale:
+            dy = dy * its
+        return [(dy, z), (dy,)]
 
-    return _totals(terms, axes, dy, x, its.mean, its.inverse, scale)
+    return _sums(terms, axes, dy, x, its.mean, its.inverse, *(() if scale is None else (scale,)))
 
 
 def check_epsilon(name: str, epsilon: float) -> None:
@@ -170,17 +221,29 @@ def _count(x: Array, axes: Shape) -> int:
     return max(count, 1)
 
 
-def _totals(f: Callable[..., tuple[Array, ...]], axes: Shape, *arrays: Any) -> list[Array]:
-    """Each of f(*arrays) summed over ``axes``, which are kept."""
+def _is_widest(x: Array) -> bool:
+    return x.dtype.itemsize == 8
+
+
+def _sums(
+    f: Callable[..., Sequence[tuple[Array, ...]]], axes: Shape, *arrays: Array
+) -> list[Array]:
+    """The products that f(*arrays) returns the factors of, summed over ``axes``, which are kept."""
+    every = list(range(arrays[0].ndim))
+    left = [axis for axis in every if axis not in axes]
     with np.errstate(over="ignore", invalid="ignore"):
         parts = [
-            [np.sum(y, axis=axes, keepdims=True) for y in f(*block)] for _, block in _blocks(arrays)
+            [
+                np.asarray(np.einsum(*(its for y in factors for its in (y, every)), left))
+                for factors in f(*block)
+            ]
+            for _, block in _blocks(arrays)
         ]
     join = np.add.reduce if 0 in axes else np.concatenate
-    return [join(part) for part in zip(*parts, strict=True)]
+    return [np.expand_dims(join(part), axes) for part in zip(*parts, strict=True)]
 
 
-def _each(f: Callable[..., Array], like: Array, *arrays: Any) -> Array:
+def _each(f: Callable[..., Array], like: Array, *arrays: Array) -> Array:
     """f(*arrays) rounded to the dtype of ``like``."""
     y = np.empty(like.shape, like.dtype)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -189,7 +252,7 @@ def _each(f: Callable[..., Array], like: Array, *arrays: Any) -> Array:
     return y
 
 
-def _blocks(arrays: tuple[Any, ...]) -> Iterator[tuple[slice, list[Array]]]:
+def _blocks(arrays: tuple[Array, ...]) -> Iterator[tuple[slice, list[Array]]]:
     """The rows of the first array in blocks, float64; with each those of the others.
 
     What all blocks have in common is repeated to their shape, once: NumPy's loops are then as
@@ -198,7 +261,7 @@ def _blocks(arrays: tuple[Any, ...]) -> Iterator[tuple[slice, list[Array]]]:
     x = arrays[0]
     rows = max(1, _BLOCK * len(x) // max(x.size, 1))
     shared = [
-        _repeated(a, x, rows) if np.ndim(a) < x.ndim or len(a) != len(x) else None for a in arrays
+        _repeated(a, x, rows) if a.ndim < x.ndim or len(a) != len(x) else None for a in arrays
     ]
     for start in range(0, max(len(x), 1), rows):
         part = slice(start, start + rows)
@@ -212,8 +275,8 @@ def _blocks(arrays: tuple[Any, ...]) -> Iterator[tuple[slice, list[Array]]]:
         )
 
 
-def _repeated(a: Any, x: Array, rows: int) -> Array:
-    wide = np.asarray(a, np.float64)
+def _repeated(a: Array, x: Array, rows: int) -> Array:
+    wide = a.astype(np.float64, copy=False)
     if len(x) <= rows:
         return wide.reshape((1,) * (x.ndim - wide.ndim) + wide.shape)
     return np.broadcast_to(wide, (rows, *x.shape[1:])).copy()

@@ -6,7 +6,13 @@ from purenn.contract import rule, unchecked
 from purenn.ops import _softmax
 from purenn.ops._axes import Axis, axes_of, from_lanes, lanes, nonempty_axes
 from purenn.ops._numerics import narrow, widen
-from purenn.ops._standardize import check_epsilon, normalize, normalize_pullback, statistics
+from purenn.ops._standardize import (
+    check_epsilon,
+    normalize,
+    normalize_pullback,
+    shifted,
+    statistics,
+)
 from purenn.typing import Annotated, Array, Float, OneOf, Pullback
 
 
@@ -172,8 +178,9 @@ def standardize(
     Raises DomainError where ``epsilon`` is negative. With ε = 0, equal numbers become 0.
     """
     check_epsilon("standardize", epsilon)
-    its = statistics(x, axes_of("standardize", x, axis), epsilon)
-    return normalize(x, its)
+    axes = axes_of("standardize", x, axis)
+    seen, _ = shifted(x, axes)
+    return normalize(seen, statistics(seen, axes, epsilon))
 
 
 @rule
@@ -191,9 +198,10 @@ def standardize_vjp(
     """
     check_epsilon("standardize", epsilon)
     axes = axes_of("standardize", x, axis)
-    its = statistics(x, axes, epsilon)
+    seen, _ = shifted(x, axes)
+    its = statistics(seen, axes, epsilon)
 
     def pullback(dy: Array) -> tuple[Array | None, ...]:
-        return normalize_pullback(dy, x, its, axes, epsilon)
+        return normalize_pullback(dy, seen, its, axes, epsilon)
 
-    return normalize(x, its), pullback
+    return normalize(seen, its), pullback

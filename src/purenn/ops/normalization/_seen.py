@@ -9,7 +9,7 @@ import numpy as np
 
 from purenn.errors import DomainError, DtypeError
 from purenn.ops._numerics import narrow
-from purenn.ops._standardize import Statistics, normalize, normalize_pullback, statistics
+from purenn.ops._standardize import Statistics, normalize, normalize_pullback, shifted, statistics
 from purenn.typing import Array, Pullback, Shape
 
 
@@ -47,23 +47,7 @@ def check_num_groups(num_groups: int) -> None:
         raise DomainError(f"group_norm: num_groups is {num_groups}, expected at least 1")
 
 
-def forward(
-    x: Array,
-    shape: Shape,
-    axes: Shape,
-    scale: Array,
-    bias: Array,
-    epsilon: float,
-    center: bool = True,
-) -> Array:
-    """X, seen as ``shape``, standardized over ``axes``, scaled and shifted."""
-    seen = x.reshape(shape)
-    its = statistics(seen, axes, epsilon, center)
-    y = normalize(seen, its, scale.reshape(shape[2:]), bias.reshape(shape[2:]))
-    return y.reshape(x.shape)
-
-
-def vjp(
+def normalized(
     x: Array,
     shape: Shape,
     axes: Shape,
@@ -72,8 +56,13 @@ def vjp(
     epsilon: float,
     center: bool = True,
 ) -> tuple[Array, Pullback, Statistics]:
-    """``forward`` with its pullback and the statistics; dx is left out if it is not asked for."""
-    seen = x.reshape(shape)
+    """X, seen as ``shape``, standardized over ``axes``, scaled and shifted; pullback; statistics.
+
+    The pullback leaves dx out if it is told so.
+    """
+    seen, first = x.reshape(shape), np.zeros(())
+    if center:
+        seen, first = shifted(seen, axes)
     its = statistics(seen, axes, epsilon, center)
     gain = scale.reshape(shape[2:])
 
@@ -88,4 +77,4 @@ def vjp(
         )
 
     y = normalize(seen, its, gain, bias.reshape(shape[2:]))
-    return y.reshape(x.shape), pullback, its
+    return y.reshape(x.shape), pullback, its._replace(mean=its.mean + first)

@@ -5,7 +5,7 @@ import numpy as np
 from purenn.contract import rule, unchecked
 from purenn.ops._numerics import narrow
 from purenn.ops._standardize import Statistics, check_epsilon, given, normalize, sums
-from purenn.ops.normalization._seen import by_channel_alone, forward, vjp
+from purenn.ops.normalization._seen import by_channel_alone, normalized
 from purenn.typing import Annotated, Array, Float, Interval, Pullback
 
 
@@ -25,7 +25,7 @@ def batch_norm(
     Raises DomainError where ``epsilon`` is negative.
     """
     check_epsilon("batch_norm", epsilon)
-    return forward(x, by_channel_alone(x.shape), (0, 1), scale, bias, epsilon)
+    return normalized(x, by_channel_alone(x.shape), (0, 1), scale, bias, epsilon)[0]
 
 
 @rule
@@ -44,14 +44,14 @@ def batch_norm_vjp(
     ε. The variance as E[x²] − E[x]² (Flax, by default) is lost where |mean| ≫ σ.
     """
     check_epsilon("batch_norm", epsilon)
-    return vjp(x, by_channel_alone(x.shape), (0, 1), scale, bias, epsilon)[:2]
+    return normalized(x, by_channel_alone(x.shape), (0, 1), scale, bias, epsilon)[:2]
 
 
 def batch_norm_in_training(
     x: Array, scale: Array, bias: Array, epsilon: float
 ) -> tuple[Array, Pullback, Array, Array]:
     """batch_norm_vjp, and mean and variance per channel in float64, for whoever averages them."""
-    y, pullback, its = vjp(x, by_channel_alone(x.shape), (0, 1), scale, bias, epsilon)
+    y, pullback, its = normalized(x, by_channel_alone(x.shape), (0, 1), scale, bias, epsilon)
     return y, pullback, its.mean.reshape(scale.shape), its.variance.reshape(scale.shape)
 
 
@@ -96,7 +96,7 @@ def batch_norm_inference_vjp(
     def pullback(dy: Array) -> tuple[Array, ...]:
         seen, dy_seen = x.reshape(by_channel_alone(x.shape)), dy.reshape(by_channel_alone(x.shape))
         dx = normalize(dy_seen, its._replace(mean=np.zeros_like(its.mean)), scale[:, np.newaxis])
-        dscale, dbias = (d.reshape(scale.shape) for d in sums(dy_seen, seen, its, (0, 1))[:2])
+        dscale, dbias = (d.reshape(scale.shape) for d in sums(dy_seen, seen, its, (0, 1)))
         inverse = its.inverse.reshape(scale.shape)
         slope = scale.astype(np.float64) * inverse
         dmean, dvar = -slope * dbias, -0.5 * slope * inverse * dscale

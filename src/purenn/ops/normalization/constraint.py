@@ -42,15 +42,18 @@ def max_norm_vjp(
 
     Inside the ball, and on its surface, dw = dy. Outside, with u = w/‖w‖, ∂yᵢ/∂wⱼ =
     c/‖w‖·(δᵢⱼ − uᵢuⱼ), so dw = c/‖w‖·(dy − u⟨u, dy⟩): what points along w does not get through.
-    ‖w‖ is that of w/max|w|, times max|w|: no square overflows.
+    Where one weight outweighs the others its own terms cancel; done twice, what rounding left of
+    them is gone too ("twice is enough", as for Gram–Schmidt: Parlett, The Symmetric Eigenvalue
+    Problem, 6.9). ‖w‖ is that of w/max|w|, times max|w|: no square overflows.
     """
     axes = _check("max_norm", kernel, max_value, axis)
     unit, norm = _unit_vectors(kernel, axes)
 
     def pullback(dy: Array) -> tuple[Array]:
-        wide = dy.astype(np.float64)
-        along = unit * np.sum(unit * wide, axis=axes, keepdims=True)
-        shrunk = (wide - along) * (max_value / np.maximum(norm, max_value))
+        wide = rest = dy.astype(np.float64)
+        for _ in range(2):
+            rest = rest - unit * np.sum(unit * rest, axis=axes, keepdims=True)
+        shrunk = rest * (max_value / np.maximum(norm, max_value))
         return (narrow(np.where(norm > max_value, shrunk, wide), kernel),)
 
     return narrow(np.where(norm > max_value, unit * max_value, kernel), kernel), pullback

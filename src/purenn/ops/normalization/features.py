@@ -4,7 +4,7 @@ import numpy as np
 
 from purenn.contract import rule
 from purenn.ops._standardize import check_epsilon
-from purenn.ops.normalization._seen import by_channel, by_example, by_group, forward, vjp
+from purenn.ops.normalization._seen import by_channel, by_example, by_group, normalized
 from purenn.typing import Array, Float, Pullback
 
 
@@ -21,7 +21,7 @@ def layer_norm(
     Raises DomainError where ``epsilon`` is negative.
     """
     check_epsilon("layer_norm", epsilon)
-    return forward(x, by_example(x.shape), (1, 3), scale, bias, epsilon)
+    return normalized(x, by_example(x.shape), (1, 3), scale, bias, epsilon)[0]
 
 
 @rule
@@ -40,7 +40,7 @@ def layer_norm_vjp(
     adds up dx from terms that cancel, in the dtype of x; here they are float64.
     """
     check_epsilon("layer_norm", epsilon)
-    return vjp(x, by_example(x.shape), (1, 3), scale, bias, epsilon)[:2]
+    return normalized(x, by_example(x.shape), (1, 3), scale, bias, epsilon)[:2]
 
 
 @rule
@@ -52,9 +52,8 @@ def rms_norm(
     Raises DomainError where ``epsilon`` is negative.
     """
     check_epsilon("rms_norm", epsilon)
-    return forward(
-        x, by_example(x.shape), (1, 3), scale, np.zeros_like(scale), epsilon, center=False
-    )
+    nothing = np.zeros_like(scale)
+    return normalized(x, by_example(x.shape), (1, 3), scale, nothing, epsilon, center=False)[0]
 
 
 @rule
@@ -68,7 +67,7 @@ def rms_norm_vjp(
     For a single feature the terms cancel but for ε: dx = dz·ε/σ³, where 1 − z² would be 0.
     """
     check_epsilon("rms_norm", epsilon)
-    y, pullback, _ = vjp(
+    y, pullback, _ = normalized(
         x, by_example(x.shape), (1, 3), scale, np.zeros_like(scale), epsilon, center=False
     )
     return y, lambda dy, **keywords: pullback(dy, **keywords)[:2]
@@ -91,7 +90,7 @@ def group_norm(
     Raises DomainError where ``num_groups`` is no divisor of the channels, or ``epsilon`` negative.
     """
     check_epsilon("group_norm", epsilon)
-    return forward(x, by_group(x.shape, num_groups), (1, 3), scale, bias, epsilon)
+    return normalized(x, by_group(x.shape, num_groups), (1, 3), scale, bias, epsilon)[0]
 
 
 @rule
@@ -109,7 +108,7 @@ def group_norm_vjp(
     example; dscale = Σ dy·z and dbias = Σ dy over batch and space.
     """
     check_epsilon("group_norm", epsilon)
-    return vjp(x, by_group(x.shape, num_groups), (1, 3), scale, bias, epsilon)[:2]
+    return normalized(x, by_group(x.shape, num_groups), (1, 3), scale, bias, epsilon)[:2]
 
 
 @rule
@@ -127,7 +126,7 @@ def instance_norm(
     Raises DomainError where ``epsilon`` is negative.
     """
     check_epsilon("instance_norm", epsilon)
-    return forward(x, by_channel(x.shape), (1, 3), scale, bias, epsilon)
+    return normalized(x, by_channel(x.shape), (1, 3), scale, bias, epsilon)[0]
 
 
 @rule
@@ -144,4 +143,4 @@ def instance_norm_vjp(
     dscale = Σ dy·z and dbias = Σ dy over batch and space.
     """
     check_epsilon("instance_norm", epsilon)
-    return vjp(x, by_channel(x.shape), (1, 3), scale, bias, epsilon)[:2]
+    return normalized(x, by_channel(x.shape), (1, 3), scale, bias, epsilon)[:2]
