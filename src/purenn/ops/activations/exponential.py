@@ -174,10 +174,12 @@ def _exponential(x: Values, a: float) -> _Soft:
     y = (1 − α²)·(eᵗ − 1)/α while t is small, else (eᵘ − (1 − α²))/α.
     """
     most = float(np.finfo(x.dtype).max)
-    bounded = np.clip(x, *((-1e4 / a, 1e4 / a) if a * most > 1e4 else (-most, most)))
+    far_out = 1.9 * math.log(most)  # eᵘ is infinite there, its root is not: 0 times it is 0
+    end = far_out / a if a * most > far_out else most
+    bounded = np.clip(x, -end, end)
     u, lost = product(bounded, a)
+    root = np.exp(u / 2) * (1 + lost / 2)
     with np.errstate(over="ignore"):
-        root = np.exp(u / 2) * (1 + lost / 2)
         far = (root * root + (a - 1) * (a + 1)) / (a or 1.0)
     c = _zero_correction(a)
     total, rest = difference(x, -a)
