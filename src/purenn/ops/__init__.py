@@ -10,6 +10,7 @@ from purenn.ops import (
     normalization,
     pooling,
     positions,
+    recurrence,
     resizing,
 )
 
@@ -23,5 +24,6 @@ __all__ = [
     "normalization",
     "pooling",
     "positions",
+    "recurrence",
     "resizing",
 ]
