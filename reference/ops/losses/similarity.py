@@ -54,7 +54,7 @@ def triplet_margin_loss(
     negatives: Float[Array, "*batch features"],
     *,
     axis: int = -1,
-    norm_degree: float = 2,
+    norm_degree: int | float = 2,
     margin: float = 1.0,
     eps: float = 1e-6,
 ) -> Float[Array, "..."]:

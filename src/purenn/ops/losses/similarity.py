@@ -145,7 +145,7 @@ def triplet_margin_loss(
     negatives: Float[Array, "*batch features"],
     *,
     axis: Annotated[int, OneOf(-1, 0)] = -1,
-    norm_degree: float = 2,
+    norm_degree: int | float = 2,
     margin: float = 1.0,
     eps: float = 1e-6,
 ) -> Float[Array, "..."]:
@@ -174,7 +174,7 @@ def triplet_margin_loss_vjp(
     negatives: Float[Array, "*batch features"],
     *,
     axis: Annotated[int, OneOf(-1, 0)] = -1,
-    norm_degree: float = 2,
+    norm_degree: int | float = 2,
     margin: float = 1.0,
     eps: float = 1e-6,
 ) -> tuple[Float[Array, "..."], Pullback]:
@@ -195,7 +195,8 @@ def triplet_margin_loss_vjp(
     if not math.isfinite(margin):
         raise DomainError(f"triplet_margin_loss: margin is {margin}, expected finite")
     near, far = (
-        _distance(widen(anchors) - widen(x), axis, norm_degree, eps) for x in (positives, negatives)
+        _distance(widen(anchors) - widen(x), axis, float(norm_degree), eps)
+        for x in (positives, negatives)
     )
     excess = near.length - far.length + margin
 
@@ -285,12 +286,14 @@ def _unit(x: Array, epsilon: float, axis: int) -> Direction:
     wide, floor = widen(x), math.sqrt(epsilon)
     _, exponent = np.frexp(np.max(np.abs(wide), axis=axis, keepdims=True, initial=0))
     scaled = np.ldexp(wide, -exponent)
-    scaled_norm = np.sqrt(np.sum(np.square(scaled), axis=axis, keepdims=True))
+    square = np.sum(np.square(scaled), axis=axis, keepdims=True)
+    scaled_norm = np.sqrt(square)
     with np.errstate(over="ignore"):
         norm = np.ldexp(scaled_norm, exponent)
+        moves = np.heaviside(square - np.ldexp(wide.dtype.type(epsilon), -2 * exponent), 0.5)
     length = np.where(norm >= floor, 1, norm / (floor or 1)) * (norm > 0)
     unit = scaled / np.where(norm > 0, scaled_norm, 1) * length
-    return Direction(unit, length, np.maximum(norm, floor), np.heaviside(norm - floor, 0.5))
+    return Direction(unit, length, np.maximum(norm, floor), moves)
 
 
 def _distance(d: Array, axis: int, degree: float, eps: float) -> Distance:
