@@ -91,7 +91,7 @@ def rivals(shape: tuple[int, ...], out: int, padding: str) -> dict[str, Callable
     return {
         "purenn": ours,
         "matrix products": matrix_products(y.size // out, 9 * shape[-1], out),
-        "JAX jit": lambda: jax.block_until_ready(theirs(*arguments)),
+        "JAX jit": lambda: theirs(*arguments)[1][1].block_until_ready(),
     }
 
 

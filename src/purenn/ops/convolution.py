@@ -1,24 +1,17 @@
 """Convolutions as networks compute them: cross-correlations, channels last."""
 
-from collections.abc import Iterator, Sequence
-from math import prod
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
-from purenn.contract import rule, unchecked
+from purenn.contract import rule
 from purenn.errors import DomainError, ShapeError
-from purenn.ops._numerics import at_least_single, narrow
-from purenn.ops._windows import Padding, Pads, Sizes, as_tuple, dilated, output_sizes, pads
+from purenn.ops._correlation import Plan, correlate, input_cotangent, kernel_cotangent
+from purenn.ops._windows import Padding, Sizes, as_tuple, dilated, output_sizes, pads
 from purenn.typing import Array, Float, Pullback, Shape
 
-# What is computed at once fits into a core's cache; measured in benchmarks/convolution.py.
-_COLUMNS = 1 << 22  # bytes of the copied windows
-_PRODUCTS = 1 << 20  # bytes of the products that one tap adds to an input cotangent
-_FEW = (
-    8  # channels; below, whole rows of one channel are copied faster than all channels of one place
-)
+Linear: TypeAlias = Callable[[Array], Array]
 
 
 @rule
@@ -34,14 +27,12 @@ def conv(
 ) -> Float[Array, "batch *outputs out"]:
     """Slide ``kernel`` W over x: yₙₒⱼ = Σₜᵢ xₙ,ₒₛ₊ₜ,ᵢ Wₜᵢⱼ, s the stride, t over the window.
 
-    That is a cross-correlation, ``jax.lax.conv_general_dilated`` with channels last (NHWC, HWIO),
+    That is a cross-correlation, ``jax.lax.conv_general_dilated`` with channels last (NHWC, HWIO)
     in any number of spatial dimensions; the convolution of mathematics has the kernel flipped.
-    ``padding`` is ``"SAME"``, ``"SAME_LOWER"``, ``"VALID"``, an int, or an int or pair
-    (low, high) for each dimension, negative to cut off. Dilation puts zeros between the elements
-    of the input or the kernel. With ``feature_group_count`` g, each g-th of the outputs sees its
-    g-th of the inputs alone (Krizhevsky, Sutskever & Hinton 2012); with g = in the convolution is
-    depthwise. All windows are copied, block by block, to the rows of a matrix, which is then
-    multiplied by the kernel (Chellapilla, Puri & Simard 2006).
+    ``padding`` is ``"SAME"``, ``"SAME_LOWER"``, ``"VALID"``, an int, or an int or pair (low, high)
+    for each dimension, negative to cut off. Dilation puts zeros between the elements of the input
+    or of the kernel. With ``feature_group_count`` g, each g-th of the outputs sees its g-th of the
+    inputs alone (Krizhevsky, Sutskever & Hinton 2012); g = in is a depthwise convolution.
 
     Raises:
         ShapeError: the ranks differ or there is no spatial dimension, ``feature_group_count`` does
@@ -51,8 +42,7 @@ def conv(
             string although the input is dilated.
         DtypeError: a static argument is no number.
     """
-    plan = conv_plan(
-        "conv",
+    plan = _conv_plan(
         x.shape,
         kernel.shape,
         strides=strides,
@@ -77,28 +67,31 @@ def conv_vjp(
 ) -> tuple[Float[Array, "batch *outputs out"], Pullback]:
     """Convolution with its pullback.
 
-    yₙₒⱼ = Σₜᵢ xₙ,ₒₛ₊ₜ,ᵢWₜᵢⱼ is linear in both. Each x that a tap t shows to an output o gets
-    dy times the weight back, dxₙ,ₒₛ₊ₜ,ᵢ += Σⱼ dyₙₒⱼWₜᵢⱼ: the full convolution of dy with W, by
-    taps, so that a stride does not multiply by the zeros between the dy. dWₜᵢⱼ =
-    Σₙₒ xₙ,ₒₛ₊ₜ,ᵢdyₙₒⱼ is the correlation of x with dy: the copied windows, transposed, times dy.
-    The windows are copied anew: in cache that is faster than to read a kept matrix, nine times
-    as large as x for a 3 × 3 kernel, from memory.
+    yₙₒⱼ = Σₜᵢ xₙ,ₒₛ₊ₜ,ᵢWₜᵢⱼ is linear in x and in W. dWₜᵢⱼ = Σₙₒ xₙ,ₒₛ₊ₜ,ᵢdyₙₒⱼ correlates x with
+    dy. What tap t showed to o gets its share of dyₙₒ back, dxₙ,ₒₛ₊ₜ,ᵢ += Σⱼ dyₙₒⱼWₜᵢⱼ: the full
+    convolution of dy with W, which as a correlation of padded and dilated dy with the flipped W
+    would spend s² products on each that is not with a zero.
     """
-    plan = conv_plan(
-        "conv",
-        x.shape,
-        kernel.shape,
+    y, *cotangents = conv_cotangents(
+        x,
+        kernel,
         strides=strides,
         padding=padding,
         input_dilation=input_dilation,
         kernel_dilation=kernel_dilation,
         feature_group_count=feature_group_count,
     )
+    return y, lambda dy: tuple(cotangent(dy) for cotangent in cotangents)
 
-    def pullback(dy: Array) -> tuple[Array, Array]:
-        return conv_input_cotangent(kernel, dy, plan), conv_kernel_cotangent(x, dy, plan)
 
-    return correlate(x, kernel, plan), pullback
+def conv_cotangents(x: Array, kernel: Array, **options: Any) -> tuple[Array, Linear, Linear]:
+    """Y, and dy -> dx and dy -> dW apart: the first layer of a model needs no dx."""
+    plan = _conv_plan(x.shape, kernel.shape, **options)
+    return (
+        correlate(x, kernel, plan),
+        lambda dy: input_cotangent(kernel, dy, plan),
+        lambda dy: kernel_cotangent(x, dy, plan),
+    )
 
 
 @rule
@@ -111,25 +104,28 @@ def conv_transpose(
     kernel_dilation: Sizes = 1,
     transpose_kernel: bool = False,
 ) -> Float[Array, "batch *outputs out"]:
-    """Convolution with the input dilated by ``strides``, which it so undoes in shape.
+    """Convolution of the input dilated by ``strides``: each x adds a multiple of W to y.
 
-    ``jax.lax.conv_transpose``: ``"SAME"`` makes size·stride outputs, ``"VALID"`` the size that a
-    valid convolution with this stride would turn into that of x, numbers are what is added to the
-    dilated input. ``kernel`` is (window, in, out); with ``transpose_kernel`` it is that of the
-    convolution whose input cotangent this then is, (window, out, in) (Zeiler, Krishnan, Taylor
-    & Fergus 2010). Computed as such an input cotangent in either case, without the zeros.
+    As ``jax.lax.conv_transpose``: ``"SAME"`` makes size·stride outputs, ``"VALID"`` as many as the
+    windows cover; numbers are what is added to the dilated input. ``kernel`` W is
+    (window, in, out); with ``transpose_kernel`` it is that of the convolution whose input
+    cotangent y then is, (window, out, in) (Zeiler, Krishnan, Taylor & Fergus 2010).
 
     Raises:
-        ShapeError, DomainError, DtypeError: as :func:`conv`.
+        ShapeError: the ranks differ, there is no spatial dimension, the channels of ``kernel`` are
+            not those of x, or a window is larger than the dilated and padded input.
+        DomainError: a stride or dilation is less than 1, or the padding is unknown.
+        DtypeError: a static argument is no number.
     """
-    return unchecked(conv_transpose_vjp)(
+    y, _, _ = conv_transpose_cotangents(
         x,
         kernel,
         strides=strides,
         padding=padding,
         kernel_dilation=kernel_dilation,
         transpose_kernel=transpose_kernel,
-    )[0]
+    )
+    return y
 
 
 @rule
@@ -144,43 +140,45 @@ def conv_transpose_vjp(
 ) -> tuple[Float[Array, "batch *outputs out"], Pullback]:
     """Transposed convolution with its pullback.
 
-    y = Cᵀx where C convolves with V, the kernel flipped in space and with in and out exchanged.
-    So dx = C·dy, the convolution itself, and dV is that of C at dy with the cotangent x, since
-    ⟨dy, Cᵀx⟩ = ⟨C·dy, x⟩. Flipping and exchanging dV gives dW.
+    y = Cᵀx, the input cotangent of the convolution C with V, which is W flipped in space with in
+    and out exchanged. So dx = C·dy; and as ⟨dy, Cᵀx⟩ = ⟨C·dy, x⟩, dV is the kernel cotangent of C
+    at the input dy for the output cotangent x. dW is dV flipped and exchanged again.
     """
-    plan = conv_transpose_plan(
-        x.shape,
-        kernel.shape,
+    y, *cotangents = conv_transpose_cotangents(
+        x,
+        kernel,
         strides=strides,
         padding=padding,
         kernel_dilation=kernel_dilation,
         transpose_kernel=transpose_kernel,
     )
-    straight = kernel if transpose_kernel else flipped(kernel)
-
-    def pullback(dy: Array) -> tuple[Array, Array]:
-        dkernel = conv_kernel_cotangent(dy, x, plan)
-        return correlate(dy, straight, plan), dkernel if transpose_kernel else flipped(dkernel)
-
-    return conv_input_cotangent(straight, x, plan), pullback
+    return y, lambda dy: tuple(cotangent(dy) for cotangent in cotangents)
 
 
-class Plan(NamedTuple):
-    """A convolution in numbers."""
+def conv_transpose_cotangents(
+    x: Array, kernel: Array, *, transpose_kernel: bool, **options: Any
+) -> tuple[Array, Linear, Linear]:
+    """Y, and dy -> dx and dy -> dW apart."""
+    turn = _same if transpose_kernel else _flipped
+    straight = turn(kernel)
+    plan = _conv_transpose_plan(x.shape, straight.shape, **options)
+    return (
+        input_cotangent(straight, x, plan),
+        lambda dy: correlate(dy, straight, plan),
+        lambda dy: turn(kernel_cotangent(dy, x, plan)),
+    )
 
-    sizes: Shape
-    """Spatial shape of its input."""
-    window: Shape
-    outputs: Shape
-    strides: Shape
-    input_dilation: Shape
-    kernel_dilation: Shape
-    padding: Pads
-    groups: int
+
+def _same(kernel: Array) -> Array:
+    return kernel
 
 
-def conv_plan(
-    name: str,
+def _flipped(kernel: Array) -> Array:
+    spatial = tuple(range(kernel.ndim - 2))
+    return np.ascontiguousarray(np.flip(kernel, spatial).swapaxes(-1, -2))
+
+
+def _conv_plan(
     x: Shape,
     kernel: Shape,
     *,
@@ -190,13 +188,11 @@ def conv_plan(
     kernel_dilation: Sizes,
     feature_group_count: int,
 ) -> Plan:
-    """What :func:`conv` does to arrays of these shapes; refuses what it cannot."""
-    _check_ranks(name, x, kernel)
-    sizes, window = x[1:-1], kernel[:-2]
-    rank = len(sizes)
-    stride = as_tuple(name, "strides", strides, rank)
-    between = as_tuple(name, "input_dilation", input_dilation, rank)
-    dilation = as_tuple(name, "kernel_dilation", kernel_dilation, rank)
+    name = "conv"
+    sizes, window = _spatial(name, x, kernel)
+    stride = as_tuple(name, "strides", strides, len(sizes))
+    between = as_tuple(name, "input_dilation", input_dilation, len(sizes))
+    gap = as_tuple(name, "kernel_dilation", kernel_dilation, len(sizes))
     (groups,) = as_tuple(name, "feature_group_count", feature_group_count, 1)
     for what, channels in (("in", x[-1]), ("out", kernel[-1])):
         if channels % groups:
@@ -206,202 +202,120 @@ def conv_plan(
             )
     if kernel[-2] * groups != x[-1]:
         raise ShapeError(
-            f"{name}: kernel has shape {kernel}, expected (*window, {x[-1] // groups}, out): "
-            f"x has {x[-1]} channels in {groups} group{'s' * (groups > 1)}"
+            f"{name}: kernel has shape {kernel}, expected (*window, {x[-1] // groups}, out) "
+            f"for in = {x[-1]} and feature_group_count {groups}"
         )
     if isinstance(padding, str) and max(between) > 1:
         raise DomainError(
             f"{name}: padding is {padding!r} and input_dilation {input_dilation}, "
             "expected padding in numbers where the input is dilated"
         )
-    numbers = pads(name, sizes, window, stride, dilation, padding)
-    outputs = output_sizes(name, sizes, window, stride, dilation, numbers, between)
-    return Plan(sizes, window, outputs, stride, between, dilation, numbers, groups)
+    around = pads(name, sizes, window, stride, gap, padding)
+    outputs = output_sizes(name, sizes, window, stride, gap, around, between)
+    return Plan(sizes, window, outputs, stride, between, gap, around, groups)
 
 
-def conv_transpose_plan(
-    x: Shape,
-    kernel: Shape,
-    *,
-    strides: Sizes,
-    padding: Padding,
-    kernel_dilation: Sizes,
-    transpose_kernel: bool,
+def _conv_transpose_plan(
+    x: Shape, kernel: Shape, *, strides: Sizes, padding: Padding, kernel_dilation: Sizes
 ) -> Plan:
-    """The convolution of which :func:`conv_transpose` is the transpose: from y to x."""
+    """The convolution from y to x, with ``kernel`` (window, out, in)."""
     name = "conv_transpose"
-    _check_ranks(name, x, kernel)
-    sizes, window = x[1:-1], kernel[:-2]
-    rank = len(sizes)
-    stride = as_tuple(name, "strides", strides, rank)
-    dilation = as_tuple(name, "kernel_dilation", kernel_dilation, rank)
-    if kernel[-1 if transpose_kernel else -2] != x[-1]:
-        expected = f"out, {x[-1]}" if transpose_kernel else f"{x[-1]}, out"
-        raise ShapeError(
-            f"{name}: kernel has shape {kernel}, expected (*window, {expected}): "
-            f"x has {x[-1]} channels"
-        )
-    covered = [dilated(length, step) for length, step in zip(window, dilation, strict=True)]
+    sizes, window = _spatial(name, x, kernel)
+    stride = as_tuple(name, "strides", strides, len(sizes))
+    gap = as_tuple(name, "kernel_dilation", kernel_dilation, len(sizes))
+    if kernel[-1] != x[-1]:
+        raise ShapeError(f"{name}: kernel is for {kernel[-1]} channels in and x has {x[-1]}")
+    covered = [dilated(length, step) for length, step in zip(window, gap, strict=True)]
     if isinstance(padding, str):
         if padding not in ("SAME", "VALID"):
             raise DomainError(
                 f"{name}: padding is {padding!r}, expected 'SAME', 'VALID' or numbers"
             )
-        numbers = tuple(
+        around = tuple(
             _transposed_padding(length, step, padding)
             for length, step in zip(covered, stride, strict=True)
         )
     else:
-        numbers = pads(name, sizes, window, stride, dilation, padding)
-    ones = (1,) * rank
-    outputs = output_sizes(name, sizes, window, ones, dilation, numbers, stride)
-    cut = tuple(
+        around = pads(name, sizes, window, stride, gap, padding)
+    ones = (1,) * len(sizes)
+    outputs = output_sizes(name, sizes, window, ones, gap, around, stride)
+    back = tuple(
         (length - 1 - low, length - 1 - high)
-        for length, (low, high) in zip(covered, numbers, strict=True)
+        for length, (low, high) in zip(covered, around, strict=True)
     )
-    return Plan(outputs, window, sizes, stride, ones, dilation, cut, 1)
+    return Plan(outputs, window, sizes, stride, ones, gap, back, groups=1)
 
 
 def _transposed_padding(length: int, stride: int, padding: str) -> tuple[int, int]:
-    """``jax.lax.conv_transpose``'s: what leaves size·stride outputs, or those of whole windows."""
+    """``jax.lax.conv_transpose``'s for a window of this length, dilation included."""
     if padding == "VALID":
         return length - 1, max(length, stride) - 1
     total = length + stride - 2
-    low = length - 1 if stride >= length else -(-total // 2)
+    low = length - 1 if stride >= length else (total + 1) // 2
     return low, total - low
 
 
-def _check_ranks(name: str, x: Shape, kernel: Shape) -> None:
+def _spatial(name: str, x: Shape, kernel: Shape) -> tuple[Shape, Shape]:
     if len(x) < 3 or len(kernel) != len(x):
         raise ShapeError(
             f"{name}: x has shape {x} and kernel {kernel}, expected (batch, *spatial, in) and "
-            "(*window, in, out) with as many dimensions, at least one of them spatial"
+            "(*window, in, out) of the same rank, at least 3"
         )
+    return x[1:-1], kernel[:-2]
 
 
-def correlate(x: Array, kernel: Array, plan: Plan) -> Array:
-    """y alone: the windows of x times the kernel."""
-    features = kernel.shape[-1]
-    y = np.empty((len(x), *plan.outputs, features), at_least_single(x[:0]).dtype)
-    weights = at_least_single(kernel).reshape(-1, plan.groups, features // plan.groups)
-    for here, columns in _columns(x, plan):
-        np.matmul(columns, weights.swapaxes(0, 1), out=_rows(y[here], plan))
-    return narrow(y, x)
+class ReceptiveField(NamedTuple):
+    """What a layer's outputs see of the input of the network, in one dimension."""
+
+    size: int
+    """Number of outputs."""
+    jump: int
+    """Distance in the input between the centres of neighbouring outputs."""
+    receptive_field: int
+    """Length of the input that an output depends on."""
+    start: float
+    """Centre of the first output's field; the first input has its centre at 0.5."""
 
 
-def conv_kernel_cotangent(x: Array, dy: Array, plan: Plan) -> Array:
-    """DW alone: the first layer of a model needs no dx."""
-    inputs, features = x.shape[-1] // plan.groups, dy.shape[-1]
-    taps = prod(plan.window) * inputs
-    dy = at_least_single(dy)
-    dkernel = np.zeros((plan.groups, taps, features // plan.groups), dy.dtype)
-    for here, columns in _columns(x, plan):
-        dkernel += columns.swapaxes(1, 2) @ _rows(dy[here], plan)
-    return narrow(dkernel.swapaxes(0, 1).reshape(*plan.window, inputs, features), x)
+def receptive_field(layers: Sequence[Sequence[Any]], size: int) -> list[ReceptiveField]:
+    """Follow an input of ``size`` through convolutions and poolings, one entry for each.
 
+    A layer is (kernel, stride, padding), or (kernel, stride, padding, dilation); the padding is
+    that on either side, or ``"SAME"`` or ``"VALID"``. With k the dilated kernel, s the stride and
+    p the padding, n ← ⌊(n + 2p − k)/s⌋ + 1, jump ← jump·s, field ← field + (k − 1)·jump and
+    start ← start + ((k − 1)/2 − p)·jump, with the jump before; they begin at jump = field = 1 and
+    start = .5 (Dang Ha The Hien 2017, "A guide to receptive field arithmetic for convolutional
+    neural networks").
 
-def conv_input_cotangent(kernel: Array, dy: Array, plan: Plan) -> Array:
-    """Dx alone, for whoever wants no more."""
-    inputs, features = kernel.shape[-2], kernel.shape[-1]
-    whole, weights = at_least_single(dy), at_least_single(kernel)
-    weights = weights.reshape(*plan.window, inputs, plan.groups, features // plan.groups)
-    source, inside, extents = _placement(plan)
-    dx = np.zeros((len(dy), *plan.sizes, plan.groups * inputs), whole.dtype)
-    size = prod(plan.outputs) * dx.shape[-1]
-    images = max(_PRODUCTS // (size * dx.itemsize or 1), 1)
-    product = np.empty(min(images, len(dy)) * size, dx.dtype)
-    for first in range(0, len(dy), images):
-        target = dx[first : first + images, *source]
-        rows = _rows(whole[first : first + images], plan)
-        padded = (
-            target if inside is None else np.zeros((len(target), *extents, dx.shape[-1]), dx.dtype)
-        )
-        part = product[: len(target) * size].reshape(len(target), *plan.outputs, dx.shape[-1])
-        for tap in np.ndindex(*plan.window):
-            np.matmul(rows, weights[tap].transpose(1, 2, 0), out=_rows(part, plan))
-            padded[:, *_shown(tap, plan)] += part
-        if inside is not None:
-            target[...] = padded[:, *inside]
-    return narrow(dx, dy)
-
-
-def flipped(kernel: Array) -> Array:
-    """The kernel flipped in space, with in and out exchanged."""
-    spatial = tuple(range(kernel.ndim - 2))
-    return np.ascontiguousarray(np.flip(kernel, spatial).swapaxes(-1, -2))
-
-
-def _rows(y: Array, plan: Plan) -> Array:
-    """A view as matrices (groups, places, channels of a group)."""
-    channels = y.shape[-1]
-    y = y.reshape(prod(y.shape[:-1]), plan.groups, channels // plan.groups)
-    return y.swapaxes(0, 1)
-
-
-def _columns(x: Array, plan: Plan) -> Iterator[tuple[Any, Array]]:
-    """Blocks of places of y, and what their windows show as (groups, places, window·in)."""
-    x = at_least_single(x)
-    rank, groups, channels = len(plan.window), plan.groups, x.shape[-1] // plan.groups
-    source, inside, extents = _placement(plan)
-    row = prod(plan.outputs[1:]) * prod(plan.window) * x.shape[-1] * x.itemsize or 1
-    height = max(min(_COLUMNS // row, plan.outputs[0]), 1)
-    images = max(min(_COLUMNS // (row * height), len(x)), 1)
-    buffer = np.empty(images * height * row // x.itemsize, x.dtype)
-    padded = np.zeros(0 if inside is None else (images, *extents, x.shape[-1]), x.dtype)
-    for image in range(0, len(x), images):
-        shown = x[image : image + images, *source]
-        if inside is not None:
-            padded[: len(shown), *inside] = shown
-            shown = padded[: len(shown)]
-        batch, *steps, last = shown.strides
-        windows = as_strided(
-            shown,
-            (len(shown), *plan.outputs, *plan.window, groups, channels),
-            (
-                batch,
-                *(step * stride for step, stride in zip(steps, plan.strides, strict=True)),
-                *(step * gap for step, gap in zip(steps, plan.kernel_dilation, strict=True)),
-                channels * last,
-                last,
-            ),
-        )
-        for top in range(0, plan.outputs[0], height):
-            part = windows[:, top : top + height]
-            places, taps = part.shape[: rank + 1], (*plan.window, channels)
-            block = buffer[: part.size]
-            if channels < _FEW:
-                axes = (*range(rank + 2, 2 * rank + 3), *range(1, rank + 1), 0, rank + 1)
-                np.copyto(block.reshape(groups, *taps, *places).transpose(axes), part)
-                columns = block.reshape(groups, prod(taps), prod(places)).swapaxes(1, 2)
-            else:
-                np.copyto(np.moveaxis(block.reshape(groups, *places, *taps), 0, -2), part)
-                columns = block.reshape(groups, prod(places), prod(taps))
-            yield (slice(image, image + images), slice(top, top + height)), columns
-
-
-def _placement(plan: Plan) -> tuple[tuple[slice, ...], tuple[slice, ...] | None, Shape]:
-    """What of x the windows see, where it lies in what they cover, and how large that is.
-
-    The second is ``None`` where they cover nothing else, no padding and no zeros between.
+    Raises:
+        ShapeError: a layer has not three or four numbers, or its kernel is larger than its input.
+        DomainError: a number is less than 1, or a padding less than 0.
+        DtypeError: a number is no int.
     """
-    source, inside, extents = [], [], []
-    for size, window, count, stride, between, gap, (low, _) in zip(*plan[:-1], strict=True):
-        extent = dilated(count, stride) + dilated(window, gap) - 1
-        first = max(-(low // between), 0)
-        stop = max(min((extent - 1 - low) // between + 1, size), first)
-        source.append(slice(first, stop))
-        start = low + first * between
-        inside.append(slice(start, start + dilated(stop - first, between), between))
-        extents.append(extent)
-    covered = [part.stop - part.start for part in source] == extents
-    return tuple(source), None if covered else tuple(inside), tuple(extents)
-
-
-def _shown(tap: Sequence[int], plan: Plan) -> list[slice]:
-    """The places that all windows show at ``tap``."""
-    return [
-        slice(i * gap, i * gap + dilated(count, stride), stride)
-        for i, gap, count, stride in zip(
-            tap, plan.kernel_dilation, plan.outputs, plan.strides, strict=True
+    (count,) = as_tuple("receptive_field", "size", size, 1)
+    field = ReceptiveField(count, jump=1, receptive_field=1, start=0.5)
+    fields = []
+    for i, layer in enumerate(layers):
+        name = f"receptive_field: layers[{i}]"
+        if not isinstance(layer, Sequence) or len(layer) not in (3, 4):
+            raise ShapeError(f"{name} is {layer}, expected (kernel, stride, padding[, dilation])")
+        window, stride, gap = (
+            as_tuple(name, what, value, 1)
+            for what, value in zip(
+                ("kernel", "stride", "dilation"), (*layer[:2], (*layer, 1)[3]), strict=True
+            )
         )
-    ]
+        around = pads(name, (field.size,), window, stride, gap, layer[2])
+        low = around[0][0]
+        if low < 0:
+            raise DomainError(f"{name}: padding is {layer[2]}, expected at least 0")
+        (count,) = output_sizes(name, (field.size,), window, stride, gap, around)
+        reach = dilated(window[0], gap[0]) - 1
+        field = ReceptiveField(
+            count,
+            field.jump * stride[0],
+            field.receptive_field + reach * field.jump,
+            field.start + (reach / 2 - low) * field.jump,
+        )
+        fields.append(field)
+    return fields
