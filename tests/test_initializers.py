@@ -110,6 +110,9 @@ CASES: list[tuple[Initializer, Shape, float]] = [
     (initializers.lecun_normal(), (200, 300), 1 / 200),
     (initializers.variance_scaling(3, "fan_out", "normal"), (5, 4, 30, 100), 3 / (5 * 4 * 100)),
     (initializers.variance_scaling(1, "fan_geo_avg", "normal"), (100, 400), 1 / 200),
+    (initializers.eru_normal(3.0), (200, 300), 6 / (200 * (2 * 3 + 1))),
+    (initializers.eru_normal(0.5), (5, 4, 30, 100), 6 / (5 * 4 * 30 * 2)),
+    (initializers.oru_normal(3.0), (200, 300), 2 / (200 * 3)),
 ]
 
 
@@ -154,6 +157,8 @@ REFUSED: list[tuple[Callable[..., Any], tuple[Any, ...], type[Exception], str]] 
     (initializers.variance_scaling, (np.nan, "fan_in", "normal"), DomainError, "scale is nan"),
     (initializers.variance_scaling, (1.0, "fan", "normal"), DomainError, "mode is 'fan', expected"),
     (initializers.variance_scaling, (1.0, "fan_in", "cauchy"), DomainError, "distribution is 'cau"),
+    (initializers.eru_normal, (-0.5,), DomainError, "eru_normal: r is -0.5, expected a number gr"),
+    (initializers.oru_normal, (0.0,), DomainError, "oru_normal: r is 0.0, expected a number gr"),
 ]
 
 

@@ -138,3 +138,26 @@ def lecun_normal() -> Initializer:
     LeCun, Bottou, Orr & Müller 1998, section 4.6.
     """
     return variance_scaling(1.0, "fan_in", "truncated_normal")
+
+
+def eru_normal(r: float) -> Initializer:
+    """Draw from a normal with σ² = 6/((2r + 1)·fan_in), for what an exponential root unit follows.
+
+    Bhumbra 2018, arXiv:1804.11237. ``r`` is that of ``layers.eru(r)``.
+    """
+    _check_root("eru_normal", r)
+    return variance_scaling(6 / (2 * r + 1), "fan_in", "normal")
+
+
+def oru_normal(r: float) -> Initializer:
+    """Draw from a normal with σ² = 2/(r·fan_in), for what an odd root unit follows.
+
+    Bhumbra 2018, arXiv:1804.11237. ``r`` is that of ``layers.oru(r)``.
+    """
+    _check_root("oru_normal", r)
+    return variance_scaling(2 / r, "fan_in", "normal")
+
+
+def _check_root(name: str, r: float) -> None:
+    if not 0 < r < np.inf:
+        raise DomainError(f"{name}: r is {r}, expected a number greater than 0")
