@@ -25,5 +25,5 @@ def log_sigmoid(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return jax.nn.log_sigmoid(x)
 
 
-def squareplus(x: Float[Array, "*shape"], *, b: float = 4) -> Float[Array, "*shape"]:
+def squareplus(x: Float[Array, "*shape"], *, b: float = 4.0) -> Float[Array, "*shape"]:
     return jax.nn.squareplus(x, b)

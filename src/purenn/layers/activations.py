@@ -4,10 +4,14 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+from numpy.typing import DTypeLike
+
 from purenn.contract import unchecked
-from purenn.layers.core import Layer, vjp_of, without_parameters
+from purenn.errors import ShapeError, TreeError
+from purenn.layers.core import Layer, State, check_input, of_rule, vjp_of
 from purenn.ops import activations
-from purenn.typing import Array, Shape
+from purenn.typing import Array, Key, Params, Pullback, Shape
 
 
 def activation(rule: Callable[..., Array], **static: Any) -> Layer:
@@ -19,29 +23,133 @@ def activation(rule: Callable[..., Array], **static: Any) -> Layer:
         TypeError: ``rule`` does not take ``static``.
         DomainError: no ``<name>_vjp`` stands beside ``rule`` in its module.
     """
-    apply, apply_vjp = unchecked(rule), unchecked(vjp_of(rule))
     inspect.signature(rule).bind(None, **static)
-    name = rule.__name__
+    return of_rule(rule, lambda input_shape: input_shape, **static)
+
+
+def _fewer_features(rule: Callable[..., Array], **static: Any) -> Layer:
+    """The layer of a rule that makes fewer features of those along the last axis."""
 
     def shape(input_shape: Shape) -> Shape:
-        return input_shape
+        return tuple(unchecked(rule)(np.zeros(input_shape), **static).shape)
 
-    def forward(x: Array) -> Array:
-        return apply(x, **static)
+    layer = of_rule(rule, shape, **static)
 
-    def vjp(x: Array) -> tuple[Array, Callable[[Array], Array]]:
-        y, pullback = apply_vjp(x, **static)
-        return y, lambda dy: pullback(dy)[0]
+    def check(x: Array) -> None:
+        if np.ndim(x) < 2:
+            raise ShapeError(
+                f"{rule.__name__}: x has shape {np.shape(x)}, expected (batch, ..., features)"
+            )
 
-    return without_parameters(name, shape, forward, vjp)
+    def forward(params: Params, state: State, x: Array) -> Array:
+        check(x)
+        return layer.forward(params, state, x)
+
+    def vjp(
+        params: Params, state: State, x: Array, key: Key | None = None
+    ) -> tuple[Array, Pullback, State]:
+        check(x)
+        return layer.vjp(params, state, x, key)
+
+    return Layer(layer.init, forward, vjp)
 
 
-relu = activation(activations.relu)
-leaky_relu = activation(activations.leaky_relu)
-sigmoid = activation(activations.sigmoid)
-tanh = activation(activations.tanh)
-softplus = activation(activations.softplus)
+def _trained(rule: Callable[..., Array], leaf: str, first: float) -> Layer:
+    """The layer of a rule of x and a number that is trained, ``leaf``."""
+    name, rule_vjp = rule.__name__, vjp_of(rule)
+
+    def init(
+        key: Key, input_shape: Shape, dtype: DTypeLike = np.float32
+    ) -> tuple[Params, State, Shape]:
+        return {leaf: np.full((), first, dtype)}, {}, input_shape
+
+    def check(params: Any, x: Array) -> None:
+        if not isinstance(params, dict):
+            raise TreeError(f"{name}: params is a {type(params).__name__}, expected a dict")
+        if [*params] != [leaf]:
+            raise TreeError(f"{name}: params have {[*params]}, expected {[leaf]}")
+        check_input(name, x)
+
+    def forward(params: Params, state: State, x: Array) -> Array:
+        check(params, x)
+        return rule(x, params[leaf])
+
+    def vjp(
+        params: Params, state: State, x: Array, key: Key | None = None
+    ) -> tuple[Array, Pullback, State]:
+        check(params, x)
+        y, through = rule_vjp(x, params[leaf])
+
+        def pullback(dy: Array, *, input_cotangent: bool = True) -> tuple[Params, Array | None]:
+            dx, dleaf = through(dy)
+            return {leaf: dleaf}, dx if input_cotangent else None
+
+        return y, pullback, state
+
+    return Layer(init, forward, vjp)
+
+
+def prelu(negative_slope_init: float = 0.01) -> Layer:
+    """x for x ≥ 0, else a·x with a trained slope a, as ``flax.linen.PReLU``.
+
+    Parameters: ``negative_slope`` a, one number; an array with one per feature fits too.
+    """
+    return _trained(activations.prelu, "negative_slope", negative_slope_init)
+
+
+def soft_exponential(alpha_init: float = 0.0) -> Layer:
+    """A logarithm, the identity or an exponential, by a trained α; the identity to begin with.
+
+    Parameters: ``alpha`` α, one number.
+    """
+    return _trained(activations.soft_exponential, "alpha", alpha_init)
+
+
+def eru(r: float) -> Layer:
+    """Exponential root unit; in front of it belong weights of ``initializers.eru_normal(r)``.
+
+    A high ``r`` is meant for early layers, a low one for late ones.
+    """
+    return activation(activations.eru, r=r)
+
+
+def oru(r: float) -> Layer:
+    """Odd root unit; in front of it belong weights of ``initializers.oru_normal(r)``."""
+    return activation(activations.oru, r=r)
+
+
+def maxout(num_units: int) -> Layer:
+    """The largest of the pieces of each unit: (…, units·pieces) -> (…, units)."""
+    return _fewer_features(activations.maxout, num_units=num_units)
+
+
+glu = _fewer_features(activations.glu)
+"""One half of the features, gated by the other: (…, 2n) -> (…, n)."""
+
+bipolar_relu = activation(activations.bipolar_relu)
+celu = activation(activations.celu)
+elu = activation(activations.elu)
 gelu = activation(activations.gelu)
-silu = activation(activations.silu)
-softmax = activation(activations.softmax)
+hard_sigmoid = activation(activations.hard_sigmoid)
+hard_silu = hard_swish = activation(activations.hard_silu)
+hard_tanh = activation(activations.hard_tanh)
+heaviside = activation(activations.heaviside)
+identity = activation(activations.identity)
+leaky_relu = activation(activations.leaky_relu)
+log_sigmoid = activation(activations.log_sigmoid)
 log_softmax = activation(activations.log_softmax)
+mish = activation(activations.mish)
+relu = activation(activations.relu)
+relu6 = activation(activations.relu6)
+selu = activation(activations.selu)
+sigmoid = activation(activations.sigmoid)
+silu = swish = activation(activations.silu)
+soft_sign = activation(activations.soft_sign)
+softmax = activation(activations.softmax)
+softplus = activation(activations.softplus)
+sparse_plus = activation(activations.sparse_plus)
+sparse_sigmoid = activation(activations.sparse_sigmoid)
+sparsemax = activation(activations.sparsemax)
+squareplus = activation(activations.squareplus)
+standardize = activation(activations.standardize)
+tanh = activation(activations.tanh)

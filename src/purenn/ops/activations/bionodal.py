@@ -170,7 +170,7 @@ def _times_r(x: Values, r: float) -> tuple[Values, Values]:
 
 def _slope(a: Values, unit: _Unit, r: float) -> Values:
     """r·(r²a + 1)^(1/r − 1), but never infinite: 0 times it is 0."""
-    return r * np.minimum(_power(a, unit, unit.slope), np.finfo(a.dtype).max)
+    return np.asarray(r * np.minimum(_power(a, unit, unit.slope), np.finfo(a.dtype).max))
 
 
 def _power(a: Values, unit: _Unit, exponent: _Exponent) -> Values:

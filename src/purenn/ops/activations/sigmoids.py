@@ -112,7 +112,7 @@ def log_sigmoid_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], 
 
 @rule
 def squareplus(
-    x: Float[Array, "*shape"], *, b: Annotated[float, OneOf(4, 0.5)] = 4
+    x: Float[Array, "*shape"], *, b: Annotated[float, OneOf(4.0, 0.5)] = 4.0
 ) -> Float[Array, "*shape"]:
     """(x + √(x² + b))/2, an algebraic softplus (Barron 2021, arXiv:2112.11687).
 
@@ -127,7 +127,7 @@ def squareplus(
 
 @rule
 def squareplus_vjp(
-    x: Float[Array, "*shape"], *, b: Annotated[float, OneOf(4, 0.5)] = 4
+    x: Float[Array, "*shape"], *, b: Annotated[float, OneOf(4.0, 0.5)] = 4.0
 ) -> tuple[Float[Array, "*shape"], Pullback]:
     """Squareplus with its pullback.
 
