@@ -44,7 +44,8 @@ class Plan(NamedTuple):
 def correlate(x: Array, kernel: Array, plan: Plan) -> Array:
     """yₙₒⱼ = Σₜᵢ xₙ,ₒₛ₊ₜ,ᵢ Wₜᵢⱼ, s the stride, t over the window, i over the group of j."""
     features = kernel.shape[-1]
-    weights = at_least_single(kernel).reshape(-1, plan.groups, features // plan.groups)
+    weights = at_least_single(kernel)
+    weights = weights.reshape(prod(kernel.shape[:-1]), plan.groups, features // plan.groups)
     y = np.empty((len(x), *plan.outputs, features), weights.dtype)
     for here, columns in _columns(x, plan):
         np.matmul(columns, weights.swapaxes(0, 1), out=_rows(y[here], plan))

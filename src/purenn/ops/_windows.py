@@ -17,7 +17,7 @@ Pads: TypeAlias = tuple[tuple[int, int], ...]
 """(low, high) for each dimension; what is negative is cut off."""
 
 
-def as_tuple(name: str, argument: str, value: Sizes, rank: int) -> tuple[int, ...]:
+def as_tuple(name: str, argument: str, value: Any, rank: int) -> tuple[int, ...]:
     """``value`` for each of ``rank`` dimensions.
 
     Raises:
@@ -44,7 +44,7 @@ def pads(
     window: Sequence[int],
     strides: Sequence[int],
     dilation: Sequence[int],
-    padding: Padding,
+    padding: Any,
 ) -> Pads:
     """``padding`` in numbers, as ``jax.lax.padtype_to_pads`` does it for a dilated window.
 

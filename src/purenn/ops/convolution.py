@@ -277,7 +277,7 @@ class ReceptiveField(NamedTuple):
     """Centre of the first output's field; the first input has its centre at 0.5."""
 
 
-def receptive_field(layers: Sequence[Sequence[Any]], size: int) -> list[ReceptiveField]:
+def receptive_field(layers: Sequence[Any], size: int) -> list[ReceptiveField]:
     """Follow an input of ``size`` through convolutions and poolings, one entry for each.
 
     A layer is (kernel, stride, padding), or (kernel, stride, padding, dilation); the padding is
