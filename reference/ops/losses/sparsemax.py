@@ -7,7 +7,9 @@ from jaxtyping import Array, Float, Int
 from reference.ops.activations.softmax import sparsemax
 
 
-def sparsemax_loss(logits: Float[Array, "*shape"], labels: Int[Array, "*shape"]) -> Array:
+def sparsemax_loss(
+    logits: Float[Array, "*batch"], labels: Int[Array, "*batch"]
+) -> Float[Array, "*batch"]:
     return jax.nn.sparse_plus(jnp.where(labels == 1, -logits, logits))
 
 

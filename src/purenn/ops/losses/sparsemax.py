@@ -13,9 +13,9 @@ from purenn.typing import Annotated, Array, Float, Index, Int, Interval, Pullbac
 
 @rule
 def sparsemax_loss(
-    logits: Float[Array, "*shape"],
-    labels: Annotated[Int[Array, "*shape"], Interval(ge=0, le=1)],
-) -> Float[Array, "*shape"]:
+    logits: Float[Array, "*batch"],
+    labels: Annotated[Int[Array, "*batch"], Interval(ge=0, le=1)],
+) -> Float[Array, "*batch"]:
     """sparse_plus(x) for label 0, sparse_plus(−x) for label 1, elementwise, with x = logits.
 
     0 up to x = −1, (x + 1)²/4 up to 1, then x: the binary sparsemax loss of Blondel, Martins &
@@ -26,9 +26,9 @@ def sparsemax_loss(
 
 @rule
 def sparsemax_loss_vjp(
-    logits: Float[Array, "*shape"],
-    labels: Annotated[Int[Array, "*shape"], Interval(ge=0, le=1)],
-) -> tuple[Float[Array, "*shape"], Pullback]:
+    logits: Float[Array, "*batch"],
+    labels: Annotated[Int[Array, "*batch"], Interval(ge=0, le=1)],
+) -> tuple[Float[Array, "*batch"], Pullback]:
     """sparsemax_loss with its pullback: the sign of x in it times sparse_plus′. It has no kink."""
     y, through = unchecked(sparse_plus_vjp)(_wrong(logits, labels))
 
