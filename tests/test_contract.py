@@ -1,29 +1,55 @@
 import inspect
-from typing import Any
+import re
+from typing import Any, TypedDict, get_args, get_type_hints
 
 import numpy as np
 import pytest
 
-from purenn import verify
-from purenn.contract import rule, unchecked
-from purenn.errors import DomainError, DtypeError, ShapeError
-from purenn.typing import Annotated, Array, Float, Int, Interval, Pullback, spec
+from purenn import tree, verify
+from purenn.contract import admit, rule, unchecked
+from purenn.errors import DomainError, DtypeError, ShapeError, TreeError
+from purenn.typing import (
+    Annotated,
+    Array,
+    Bool,
+    Float,
+    Index,
+    Int,
+    Interval,
+    OneOf,
+    Pullback,
+    Spec,
+    spec,
+)
 from purenn.verify import Rule, annotations, draw
 
 RULES = verify.discover("purenn.ops", against="reference.ops")
 
 
-def inputs(rule: Rule) -> tuple[dict[str, Array], dict[str, Any]]:
+def inputs(rule: Rule) -> tuple[dict[str, Any], dict[str, Any]]:
     """Arguments that the rule takes, positional ones and keywords."""
     signature = annotations.signature([rule.f_vjp], {}, rule.cases)
-    specs = signature.positional
     known, static = draw.sizes(signature)[-1]
-    shapes = {name: draw.shape(its, known) for name, its in specs.items()}
-    arrays = {
-        name: np.full(shapes[name], 0.5) if its.floating else np.zeros(shapes[name], int)
-        for name, its in specs.items()
-    }
-    return arrays, static
+    hints = get_type_hints(inspect.unwrap(rule.derivative), include_extras=True)
+    for name in inspect.signature(rule.f_vjp).parameters:
+        values = [m.values for m in get_args(hints[name]) if isinstance(m, OneOf)]
+        if values and name not in signature.positional:
+            static = {name: values[0][0], **static}
+
+    def build(its: Any) -> Any:
+        if isinstance(its, annotations.Node):
+            return its.build([build(child) for child in its.children])
+        if its.holder is float:
+            return 0.5
+        shape = draw.shape(its, known)
+        return np.full(shape, 0.5) if its.floating else np.zeros(shape, int)
+
+    return {name: build(its) for name, its in signature.positional.items()}, static
+
+
+def replaced(primals: dict[str, Any], path: tree.Path, x: Any) -> list[Any]:
+    """The primals with another leaf at ``path``."""
+    return [*tree.map_with_path(lambda p, leaf: x if p == path else leaf, primals).values()]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
@@ -31,24 +57,28 @@ def test_every_door_refuses_what_is_no_array_and_wrong_dtypes(rule: Rule) -> Non
     good, static = inputs(rule)
     assert rule.f is not None
     rule.f(*good.values(), **static)
-    for name, x in good.items():
+    for path, x in tree.leaves_with_paths(good):
+        if not isinstance(x, np.ndarray):
+            continue
+        name = re.escape(str(path[0]) + tree.show(path[1:]))
         wrong = np.int32 if x.dtype.kind == "f" else np.float64
         with pytest.raises(DtypeError, match=rf"{rule.name}: {name} has dtype {wrong.__name__}"):
-            rule.f(*(good | {name: x.astype(wrong)}).values(), **static)
+            rule.f(*replaced(good, path, x.astype(wrong)), **static)
         with pytest.raises(
             DtypeError, match=rf"{rule.name}\w*: {name} is a list, expected a NumPy"
         ):
-            rule.f_vjp(*(good | {name: x.tolist()}).values(), **static)
+            rule.f_vjp(*replaced(good, path, [x.tolist()]), **static)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_every_pullback_refuses_a_cotangent_that_does_not_fit(rule: Rule) -> None:
     good, static = inputs(rule)
     y, pullback = rule.f_vjp(*good.values(), **static)
-    with pytest.raises(ShapeError, match=f"{rule.name}_vjp: dy has shape"):
-        pullback(np.ones((7, *y.shape)))
-    with pytest.raises(DtypeError, match=f"{rule.name}_vjp: dy has dtype float32"):
-        pullback(np.ones(y.shape, np.float32))
+    where = rf"{rule.name}_vjp: dy[\[\]\d]* has"
+    with pytest.raises(ShapeError, match=f"{where} shape"):
+        pullback(tree.map(lambda leaf: np.ones((7, *leaf.shape)), y))
+    with pytest.raises(DtypeError, match=f"{where} dtype float32"):
+        pullback(tree.map(lambda leaf: np.ones(leaf.shape, np.float32), y))
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
@@ -109,3 +139,112 @@ def test_behind_the_door_nothing_is_asked() -> None:
     assert unchecked(example_vjp) is not example_vjp
     with pytest.raises(TypeError, match="missing a required argument: 'scale'"):
         example(np.ones((3, 1)))  # type: ignore[call-arg]
+
+
+class Inner(TypedDict):
+    kernel: Float[Array, "in out"]
+    ids: Annotated[Int[Array, " out"], Index("in")]
+
+
+class Outer(TypedDict):
+    hidden: Inner
+    bias: Float[Array, " out"] | None
+
+
+Pair = tuple[Float[Array, "*batch out"], Float[Array, " out"]]
+
+
+@rule
+def of_trees_vjp(
+    params: Outer, x: Float[Array, "*batch in"], *, mask: Bool[Array, "..."] | None = None
+) -> tuple[Pair, Pullback]:
+    y = x @ params["hidden"]["kernel"], np.ones(params["hidden"]["kernel"].shape[1], x.dtype)
+    return y, lambda dy: (params, x)
+
+
+def params(**leaves: Any) -> Any:
+    hidden = {"kernel": np.ones((3, 2)), "ids": np.array([0, 2])}
+    bias = leaves.pop("bias", np.ones(2))
+    return {"hidden": hidden | leaves, "bias": bias}
+
+
+def test_trees_are_let_in() -> None:
+    x = np.ones((5, 3))
+    y, pullback = of_trees_vjp(params(), x)
+    pullback(y)
+    of_trees_vjp(params(bias=None), x, mask=np.ones((1, 5), bool))
+    of_trees_vjp(params(), x, mask=None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ([1, 2], TreeError, "params is a list, expected a dict"),
+        ({"bias": np.ones(2)}, TreeError, "params has keys ['bias'], expected ['hidden', 'bias']"),
+        (params(more=1), TreeError, """params["hidden"] has keys ['kernel', 'ids', 'more'], exp"""),
+        (params(kernel=None), DtypeError, 'params["hidden"]["kernel"] is a NoneType, expected a'),
+        (
+            params(kernel=np.ones((3, 4))),
+            ShapeError,
+            'params["hidden"]["ids"] has shape (2,); expected (out) with out = 4',
+        ),
+        (
+            params(bias=np.ones(2, np.float32)),
+            DtypeError,
+            'params["bias"] has dtype float32 and params["hidden"]["kernel"] float64',
+        ),
+        (
+            params(ids=np.array([0, 3])),
+            DomainError,
+            'params["hidden"]["ids"][1] is 3, expected 0 to 2 (in − 1)',
+        ),
+    ],
+)
+def test_a_tree_that_does_not_fit_is_refused_by_path(
+    arguments: Any, error: type[Exception], message: str
+) -> None:
+    door: Any = of_trees_vjp
+    with pytest.raises(error, match=re.escape(f"of_trees_vjp: {message}")):
+        door(arguments, np.ones((5, 3)))
+
+
+def test_a_mask_is_boolean() -> None:
+    with pytest.raises(DtypeError, match="mask has dtype int64, expected bool"):
+        of_trees_vjp(params(), np.ones((5, 3)), mask=np.ones(5, np.int64))
+
+
+@pytest.mark.parametrize(
+    ("dy", "error", "message"),
+    [
+        (np.ones((5, 2)), TreeError, "dy is a ndarray, expected a tuple of 2"),
+        ((np.ones((5, 2)),), TreeError, "dy is a tuple of 1, expected one of 2"),
+        ((np.ones((5, 2)), 1.0), DtypeError, "dy[1] is a float, expected a NumPy array"),
+        ((np.ones(2), np.ones(2)), ShapeError, "dy[0] has shape (2,), expected that of y[0], (5"),
+    ],
+)
+def test_a_cotangent_is_a_tree_like_the_value(
+    dy: Any, error: type[Exception], message: str
+) -> None:
+    _, pullback = of_trees_vjp(params(), np.ones((5, 3)))
+    with pytest.raises(error, match=re.escape(f"of_trees_vjp: {message}")):
+        pullback(dy)
+
+
+def test_what_an_annotation_says() -> None:
+    array = Spec(("out",), "floating", (), optional=True)
+    assert spec(Float[Array, " out"] | None) == array
+    assert spec(tuple[Float[Array, " out"], Bool[Array, "..."]]) == (
+        Spec(("out",), "floating", ()),
+        Spec(("...",), "boolean", ()),
+    )
+    for other in (int, int | None, tuple[int, int], int | Float[Array, ""], tuple[int, ...]):
+        assert spec(other) is None
+
+
+def test_dimensions_may_be_known_before() -> None:
+    specs = {"x": Spec(("batch", "in"), "floating", ())}
+    admit("layer", specs, {"x": np.ones((2, 3))}, {"in": 3})
+    with pytest.raises(
+        ShapeError, match=r"layer: x has shape .* expected \(batch, in\) with in = 4"
+    ):
+        admit("layer", specs, {"x": np.ones((2, 3))}, {"in": 4})

@@ -8,6 +8,7 @@ training step does not pay at every layer.
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ParamSpec, TypeVar, cast, get_type_hints
 
 import numpy as np
@@ -64,15 +65,23 @@ def guarded(name: str, y: Any, pullback: Pullback) -> tuple[Any, Pullback]:
     return y, door
 
 
-def admit(name: str, specs: Mapping[str, Specs], arguments: Mapping[str, Any]) -> None:
-    """Refuse ``arguments`` unless each fits its spec and all agree about the dimensions."""
+def admit(
+    name: str,
+    specs: Mapping[str, Specs],
+    arguments: Mapping[str, Any],
+    known: Mapping[str, int | Shape] = MappingProxyType({}),
+) -> None:
+    """Refuse ``arguments`` unless each fits its spec and all agree about the dimensions.
+
+    ``known`` are sizes of dimensions that are settled before.
+    """
     given = [
         leaf
         for argument, its in specs.items()
         if argument in arguments  # else it has its default
         for leaf in _leaves(name, argument, arguments[argument], its)
     ]
-    sizes: dict[str, int | Shape] = {}
+    sizes = {**known}
     first: tuple[str, Array] | None = None
     for argument, x, its in given:
         check_array(name, argument, x)

@@ -161,3 +161,34 @@ def oru_normal(r: float) -> Initializer:
 def _check_root(name: str, r: float) -> None:
     if not 0 < r < np.inf:
         raise DomainError(f"{name}: r is {r}, expected a number greater than 0")
+
+
+def orthogonal(scale: int | float = 1.0, column_axis: int = -1) -> Initializer:
+    """Draw from the rotations and reflections, evenly, times ``scale``: it keeps lengths.
+
+    A kernel that is not square has orthonormal rows or columns, whichever are fewer; its columns
+    lie along ``column_axis``. Saxe, McClelland & Ganguli 2014, arXiv:1312.6120. It is the Q of a
+    normal matrix, with the signs that make the diagonal of R positive: Mezzadri 2007,
+    arXiv:math-ph/0609050.
+
+    The initializer refuses a shape of rank below 2 with a ShapeError.
+    """
+
+    def init(key: Key, shape: Shape, dtype: DTypeLike = np.float32) -> Float[Array, "*shape"]:
+        shape, kind = random.admit("orthogonal", key, shape, dtype)
+        if len(shape) < 2:
+            raise ShapeError(f"orthogonal: shape is {shape}, expected rank 2 or more")
+        if not -len(shape) <= column_axis < len(shape):
+            raise ShapeError(f"orthogonal: column_axis is {column_axis}, but shape is {shape}")
+        columns = shape[column_axis]
+        rows = prod(shape) // columns if columns else 0
+        if not rows:
+            return np.zeros(shape, kind)
+        tall = random.normal(key, (max(rows, columns), min(rows, columns)), kind)
+        q, r = np.linalg.qr(tall.astype(np.float64))
+        q *= np.where(np.diagonal(r) < 0, -scale, scale)
+        others = tuple(np.delete(shape, column_axis))
+        kernel = (q if rows >= columns else q.T).reshape(*others, columns)
+        return np.moveaxis(kernel, -1, column_axis).astype(kind)
+
+    return init
