@@ -18,14 +18,19 @@ class TrainState(NamedTuple):
     opt_state: Any
 
 
-def objective(model: Forward, loss: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+def objective(
+    model: Forward,
+    loss: Callable[..., jax.Array],
+    regularizer: Callable[[Any], jax.Array] | None = None,
+) -> Callable[..., jax.Array]:
     """Average the mean loss of each example, with weights where the batch has them."""
 
     def value(params: Any, state: Any, batch: tuple[jax.Array, ...]) -> jax.Array:
         inputs, targets, *weights = batch
         losses = loss(model(params, state, inputs), targets)
         per_example = losses.reshape(losses.shape[0], -1).mean(axis=1)
-        return jnp.average(per_example, weights=weights[0] if weights else None)
+        mean = jnp.average(per_example, weights=weights[0] if weights else None)
+        return mean if regularizer is None else mean + regularizer(params)
 
     return value
 

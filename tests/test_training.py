@@ -14,14 +14,16 @@ import pytest
 from hypothesis import given, settings
 
 import reference.layers
+import reference.regularizers
 import reference.training
-from purenn import layers, random, tree, verify
+from purenn import layers, random, regularizers, tree, verify
 from purenn.errors import DomainError, DtypeError, ShapeError, TreeError
 from purenn.layers import Layer, dense, relu, residual, serial
 from purenn.ops import linear, losses
 from purenn.optimizers import adam, sgd
 from purenn.training import TrainState, batches, fit, init_state, objective, train_step
 from purenn.typing import Array
+from reference.ops.losses.regression import squared_error as jax_squared_error
 
 KEY = random.key(0)
 MODEL = serial(hidden=dense(5), act=relu, block=residual(dense(5)), out=dense(3))
@@ -93,6 +95,42 @@ def test_objective_is_that_of_the_reference(
     )
     assert ours.loss(params, state, batch) == value
     tree.map(np.testing.assert_array_equal, ours.grad(params, state, batch), grads)
+
+
+@pytest.mark.parametrize(("name", "scales"), [("l2", (0.1,)), ("elastic_net", (0.2, 0.3))])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_regularizer_adds_its_penalty(
+    name: str, scales: tuple[float, ...], weighted: bool
+) -> None:
+    params, state, _ = MODEL.init(KEY, (4,), np.float64)
+    params["hidden"]["kernel"][0] = 0
+    batch = draw_batch(0, 4, "squared_error", weighted)
+    ours = objective(MODEL, losses.squared_error, getattr(regularizers, name)(*scales))
+    (value, _), grads = ours.value_and_grad(frozen(params), state, batch)
+    penalty = getattr(reference.regularizers, name)(*scales, where=regularizers.is_weight)
+    expected_value, expected_grads = jax.value_and_grad(
+        reference.training.objective(REFERENCE, jax_squared_error, penalty)
+    )(jax.tree.map(jnp.asarray, params), state, jax.tree.map(jnp.asarray, batch))
+    np.testing.assert_allclose(value, expected_value, rtol=1e-13)
+    tree.map(
+        lambda got, expected: np.testing.assert_allclose(got, expected, rtol=1e-11, atol=1e-14),
+        grads,
+        jax.tree.map(np.asarray, expected_grads),
+    )
+    assert ours.loss(params, state, batch) == value
+    tree.map(np.testing.assert_array_equal, ours.grad(params, state, batch), grads)
+
+
+def test_a_penalty_leaves_dtypes_and_shapes_as_they_are() -> None:
+    optimizer, batch = sgd(0.1), (X, X[:, :3])
+    start = init_state(MODEL, optimizer, KEY, (4,))
+    plain = objective(MODEL, losses.squared_error)
+    ours = objective(MODEL, losses.squared_error, regularizers.l2(0.1, where=lambda path: True))
+    (value, _), grads = ours.value_and_grad(start.params, start.state, batch)
+    assert value.dtype == np.float32
+    assert value > plain.loss(start.params, start.state, batch)
+    tree.check_like("grads", grads, start.params)
+    assert train_step(ours, optimizer)(start, batch)[1]["loss"] == value
 
 
 def test_equal_weights_change_nothing_and_weight_0_takes_an_example_out() -> None:
@@ -328,6 +366,8 @@ def test_arguments_of_the_wrong_kind_are_refused() -> None:
     loss = losses.squared_error
     with pytest.raises(DtypeError, match="objective: got a function and a Layer"):
         inspect.unwrap(objective)(loss, model)
+    with pytest.raises(DtypeError, match="objective: regularizer is a float, expected a Reg"):
+        inspect.unwrap(objective)(model, loss, 0.1)
     with pytest.raises(DtypeError, match="train_step: got a GradientTransformation and a"):
         inspect.unwrap(train_step)(sgd(0.1), objective(model, loss))
     with pytest.raises(DtypeError, match="input_shape is a int, expected a tuple"):

@@ -42,7 +42,8 @@ def is_weight(path: Path) -> bool:
 def l1(scale: float, *, where: Where = is_weight) -> Regularizer:
     """λΣ|W|, which makes weights exactly 0.
 
-    The gradient is λ·sgn(W); at the kink W = 0 it is 0, as that of ``jnp.abs``.
+    The gradient is λ·sgn(W). At the kink W = 0 it is 0, halfway between both sides: what is 0 is
+    left there. (``jnp.abs`` takes the right side, λ.)
 
     Args:
         scale: λ, finite and ≥ 0.

@@ -19,7 +19,9 @@ def l2_loss(
 def absolute_error(
     predictions: Float[Array, "*shape"], targets: Float[Array, "*shape"]
 ) -> Float[Array, "*shape"]:
-    return jnp.abs(predictions - targets)
+    """As a maximum, the derivative of which at a tie is halfway between both sides."""
+    error = predictions - targets
+    return jnp.maximum(error, -error)
 
 
 huber_loss_cases = [{"delta": 1.0}, {"delta": 0.3}, {"delta": 20.0}]

@@ -59,11 +59,10 @@ def triplet_margin_loss(
     eps: float = 1e-6,
 ) -> Float[Array, "..."]:
     """As in optax, with the absolute value that makes odd degrees norms."""
+    sizes = (jnp.maximum(anchors - x, x - anchors) for x in (positives, negatives))
     near, far = (
-        jnp.power(
-            jnp.sum(jnp.power(jnp.abs(anchors - x), norm_degree), axis) + eps, 1 / norm_degree
-        )
-        for x in (positives, negatives)
+        jnp.power(jnp.sum(jnp.power(size, norm_degree), axis) + eps, 1 / norm_degree)
+        for size in sizes
     )
     return jnp.maximum(near - far + margin, 0)
 

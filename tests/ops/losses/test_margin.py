@@ -68,7 +68,7 @@ def test_an_infinite_output_on_the_right_side_costs_nothing() -> None:
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("other", [1e-30, -1e-30, 0.0])
 def test_the_multiclass_hinge_beside_its_kink(other: float, dtype: type) -> None:
-    scores = np.array([[other, 1.0]], dtype)
+    scores: Array = np.array([[other, 1.0]], dtype)
     y, pullback = losses.multiclass_hinge_loss_vjp(scores, np.array([1]))
     np.testing.assert_array_equal(y, np.maximum(scores[:, 0], 0))
     slope = float(np.heaviside(other, 0.5))

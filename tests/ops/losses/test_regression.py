@@ -45,7 +45,7 @@ def test_predictions_and_targets_are_opposite(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_what_is_right_costs_nothing_and_has_no_gradient(name: str, dtype: type) -> None:
-    x = np.array([0.0, 1e-30, -3.0, 1e30], dtype)
+    x: Array = np.array([0.0, 1e-30, -3.0, 1e30], dtype)
     y, pullback = getattr(losses, f"{name}_vjp")(x, x)
     np.testing.assert_array_equal(y, 0)
     np.testing.assert_array_equal(pullback(np.ones(4, dtype))[0], 0)

@@ -57,10 +57,11 @@ def test_cosines_are_those_of_optax(name: str) -> None:
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @given(st.integers(-30, 30), st.integers(-30, 30))
 def test_the_angle_does_not_depend_on_the_lengths(dtype: type, i: int, j: int) -> None:
-    a, b = np.array([3, 4, 0], dtype), np.array([4, 3, 0], dtype)
+    a: Array = np.array([3, 4, 0], dtype)
+    b: Array = np.array([4, 3, 0], dtype)
     long, short = a * dtype(10.0**i), b * dtype(10.0**j)
     y, pullback = losses.cosine_similarity_vjp(long, short)
-    eps = np.finfo(dtype).eps
+    eps = float(np.finfo(dtype).eps)
     np.testing.assert_allclose(y, 0.96, rtol=4 * eps)
     # ‖a‖·da is orthogonal to a, and as long as the sine of the angle, 0.28.
     da, db = pullback(np.ones((), dtype))

@@ -66,7 +66,8 @@ def absolute_error_vjp(
     """absolute_error with its pullback.
 
     dpredictions = sgn(predictions − targets)·dL = −dtargets. At the kink, where the two are
-    equal, the derivative is 0, as that of ``jnp.abs``.
+    equal, the derivative is 0: what is right is not moved. It is that of
+    ``jnp.maximum(e, -e)``, halfway between both sides; ``jnp.abs`` takes the right one, 1.
     """
 
     def pullback(dy: Array) -> tuple[Array, Array]:

@@ -181,7 +181,7 @@ def triplet_margin_loss_vjp(
     """triplet_margin_loss with its pullback.
 
     The norm D of d has ∂D/∂dᵢ = sgn(dᵢ)·(|dᵢ|/D)^(k − 1), which is at most 1; it is 0 at dᵢ = 0,
-    also for k = 1, as that of ``jnp.abs``, and where D = 0. With u the one of anchor − positive
+    also at the kink that k = 1 has there, and where D = 0. With u the one of anchor − positive
     and v that of anchor − negative: danchors = (u − v)·dL, dpositives = −u·dL, dnegatives = v·dL
     where the loss is > 0; 0 where it is cut off, half at the kink, as in ``jnp.maximum``.
     """
