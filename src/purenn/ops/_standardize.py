@@ -41,9 +41,7 @@ def shifted(x: Array, axes: Shape) -> tuple[Array, Array]:
 
 
 def statistics(x: Array, axes: Shape, epsilon: float, center: bool = True) -> Statistics:
-    """Mean, variance and 1/σ of x over ``axes``; without ``center`` as if the mean were 0.
-
-    For all digits of float64, of a ``shifted`` x if there is a center.
+    """Mean, variance and 1/σ of x, ``shifted`` if it has a center; else as if the mean were 0.
 
     E[x²] − E[x]² is one pass less over x and loses every digit of the variance where |mean| is
     large against σ: here the mean is subtracted, then squared. Squares that leave the range of
@@ -175,13 +173,16 @@ def _project_twice(
     along: Array,
     center: bool,
 ) -> Array:
-    mean, variance, inverse = its
+    mean, _, inverse = its
     count = _count(x, axes)
-    part = variance * inverse * inverse  # of σ²; the rest of it is ε
+    part = 1 - epsilon * inverse * inverse  # what the variance is of σ²: J·(x − m) cancels by it
     t: Array = np.divide(along * inverse, part, out=np.zeros_like(part), where=part > 0.5)
 
     def rest(dy: Array, x: Array, mean: Array, scale: Array, shift: Array, t: Array) -> Array:
-        return dy * scale - shift - (x - mean) * t
+        dz = dy * scale
+        dz -= shift
+        dz -= (x - mean) * t
+        return dz
 
     left = _each(rest, x, dy, x, mean, scale, shift, t)
     along, total = (its / count for its in sums(left, x, its, axes))

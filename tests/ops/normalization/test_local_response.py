@@ -1,0 +1,73 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from purenn.errors import DomainError, DtypeError, ShapeError
+from purenn.ops.normalization import local_response_norm, local_response_norm_vjp
+from purenn.typing import Array
+
+
+def as_onnx_defines_it(x: Array, size: int, alpha: float, beta: float, bias: float) -> Array:
+    """The operator's text: from c − ⌊(size − 1)/2⌋ to c + ⌈(size − 1)/2⌉, within the channels."""
+    y = np.empty_like(x)
+    for c in range(x.shape[-1]):
+        low = max(0, c - math.floor((size - 1) / 2))
+        high = min(x.shape[-1] - 1, c + math.ceil((size - 1) / 2))
+        square_sum = np.sum(x[..., low : high + 1] ** 2, axis=-1)
+        y[..., c] = x[..., c] / (bias + alpha / size * square_sum) ** beta
+    return y
+
+
+@given(
+    size=st.integers(1, 9),
+    channels=st.integers(1, 6),
+    alpha=st.sampled_from([1e-4, 0.5, 3.0]),
+    beta=st.sampled_from([0.5, 0.75, 1.0]),
+    bias=st.sampled_from([1.0, 2.0]),
+)
+def test_values_are_those_of_onnx(
+    size: int, channels: int, alpha: float, beta: float, bias: float
+) -> None:
+    x = np.random.default_rng(size).normal(size=(2, 3, channels))
+    y = local_response_norm(x, size=size, alpha=alpha, beta=beta, k=bias)
+    np.testing.assert_allclose(y, as_onnx_defines_it(x, size, alpha, beta, bias), rtol=1e-14)
+
+
+def test_alpha_is_divided_by_size_or_not() -> None:
+    """Of 5 ones each: PyTorch 1/(1 + α)^β; Krizhevsky, with k = 2, 1/(2 + 5α)^β."""
+    x = np.ones((1, 9))
+    y = local_response_norm(x, alpha=0.1)
+    np.testing.assert_allclose(y[0, 2:7], 1.1**-0.75, rtol=1e-15)
+    y = local_response_norm(x, alpha=0.1, k=2.0, divide_by_size=False)
+    np.testing.assert_allclose(y[0, 2:7], 2.5**-0.75, rtol=1e-15)
+    np.testing.assert_allclose(y[0, [0, 1, 8]], [2.3**-0.75, 2.4**-0.75, 2.3**-0.75], rtol=1e-15)
+
+
+def test_a_large_channel_keeps_its_derivative() -> None:
+    """β = ½, one channel: y = x/√(k + αx²) and y′ = k/(k + αx²)^1.5: what is left, not 0."""
+    x = np.array([[1e-30], [1.0], [1e10], [1e30]])
+    dx = local_response_norm_vjp(x, size=1, alpha=1.0, beta=0.5)[1](np.ones_like(x))[0]
+    np.testing.assert_allclose(dx, (1 + x**2) ** -1.5, rtol=1e-14)
+
+
+def test_empty_and_scalar_batches() -> None:
+    for shape in ((0, 3), (2, 0), (3,)):
+        y, pullback = local_response_norm_vjp(np.ones(shape))
+        assert y.shape == pullback(y)[0].shape == shape
+
+
+def test_what_does_not_fit_is_refused_by_name() -> None:
+    x = np.ones((2, 3))
+    with pytest.raises(DomainError, match="local_response_norm: size is 0, expected at least 1"):
+        local_response_norm(x, size=0)
+    with pytest.raises(DtypeError, match="size is True, expected an int"):
+        local_response_norm(x, size=True)
+    with pytest.raises(DomainError, match=r"alpha is -1\.0, expected a number ≥ 0"):
+        local_response_norm(x, alpha=-1.0)
+    with pytest.raises(DomainError, match=r"k is 0\.0, expected a number > 0"):
+        local_response_norm_vjp(x, k=0.0)
+    with pytest.raises(ShapeError, match=r"local_response_norm: x has shape \(\)"):
+        local_response_norm(np.ones(()))
