@@ -47,7 +47,9 @@ from purenn.layers.activations import (
     swish,
     tanh,
 )
+from purenn.layers.attention import multi_head_attention
 from purenn.layers.combinators import residual, serial
+from purenn.layers.convolution import conv, conv_transpose
 from purenn.layers.core import Layer, State, vjp_of
 from purenn.layers.dropout import (
     drop_block,
@@ -67,6 +69,7 @@ from purenn.layers.normalization import (
     rms_norm,
 )
 from purenn.layers.pooling import avg_pool, global_avg_pool, global_max_pool, max_pool
+from purenn.layers.recurrence import gru, lstm, rnn
 from purenn.layers.resizing import upsample_nearest
 from purenn.layers.shapes import flatten
 
@@ -78,6 +81,8 @@ __all__ = [
     "batch_norm",
     "bipolar_relu",
     "celu",
+    "conv",
+    "conv_transpose",
     "dense",
     "drop_block",
     "dropout",
@@ -91,6 +96,7 @@ __all__ = [
     "global_max_pool",
     "glu",
     "group_norm",
+    "gru",
     "hard_sigmoid",
     "hard_silu",
     "hard_swish",
@@ -103,16 +109,19 @@ __all__ = [
     "local_response_norm",
     "log_sigmoid",
     "log_softmax",
+    "lstm",
     "max_drop",
     "max_pool",
     "maxout",
     "mish",
+    "multi_head_attention",
     "oru",
     "prelu",
     "relu",
     "relu6",
     "residual",
     "rms_norm",
+    "rnn",
     "selu",
     "serial",
     "sigmoid",

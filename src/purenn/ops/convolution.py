@@ -84,6 +84,11 @@ def conv_vjp(
     return y, lambda dy: tuple(cotangent(dy) for cotangent in cotangents)
 
 
+def conv_shape(x: Shape, kernel: Shape, **options: Any) -> Shape:
+    """The shape of y."""
+    return (x[0], *_conv_plan(x, kernel, **options).outputs, kernel[-1])
+
+
 def conv_cotangents(x: Array, kernel: Array, **options: Any) -> tuple[Array, Linear, Linear]:
     """Y, and dy -> dx and dy -> dW apart: the first layer of a model needs no dx."""
     plan = _conv_plan(x.shape, kernel.shape, **options)
@@ -155,13 +160,21 @@ def conv_transpose_vjp(
     return y, lambda dy: tuple(cotangent(dy) for cotangent in cotangents)
 
 
+def conv_transpose_shape(
+    x: Shape, kernel: Shape, *, transpose_kernel: bool, **options: Any
+) -> Shape:
+    """The shape of y."""
+    plan = _conv_transpose_plan(x, kernel, transpose_kernel, **options)
+    return (x[0], *plan.sizes, kernel[-2 if transpose_kernel else -1])
+
+
 def conv_transpose_cotangents(
     x: Array, kernel: Array, *, transpose_kernel: bool, **options: Any
 ) -> tuple[Array, Linear, Linear]:
     """Y, and dy -> dx and dy -> dW apart."""
+    plan = _conv_transpose_plan(x.shape, kernel.shape, transpose_kernel, **options)
     turn = _same if transpose_kernel else _flipped
     straight = turn(kernel)
-    plan = _conv_transpose_plan(x.shape, straight.shape, **options)
     return (
         input_cotangent(straight, x, plan),
         lambda dy: correlate(dy, straight, plan),
@@ -216,15 +229,24 @@ def _conv_plan(
 
 
 def _conv_transpose_plan(
-    x: Shape, kernel: Shape, *, strides: Sizes, padding: Padding, kernel_dilation: Sizes
+    x: Shape,
+    kernel: Shape,
+    transpose_kernel: bool,
+    *,
+    strides: Sizes,
+    padding: Padding,
+    kernel_dilation: Sizes,
 ) -> Plan:
-    """The convolution from y to x, with ``kernel`` (window, out, in)."""
+    """The convolution that takes y to x."""
     name = "conv_transpose"
     sizes, window = _spatial(name, x, kernel)
     stride = as_tuple(name, "strides", strides, len(sizes))
     gap = as_tuple(name, "kernel_dilation", kernel_dilation, len(sizes))
-    if kernel[-1] != x[-1]:
-        raise ShapeError(f"{name}: kernel is for {kernel[-1]} channels in and x has {x[-1]}")
+    if kernel[-1 if transpose_kernel else -2] != x[-1]:
+        expected = f"out, {x[-1]}" if transpose_kernel else f"{x[-1]}, out"
+        raise ShapeError(
+            f"{name}: kernel has shape {kernel}, expected (*window, {expected}) for in = {x[-1]}"
+        )
     covered = [dilated(length, step) for length, step in zip(window, gap, strict=True)]
     if isinstance(padding, str):
         if padding not in ("SAME", "VALID"):
