@@ -1,0 +1,86 @@
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from purenn import layers, random, tree
+from purenn.errors import DomainError, ShapeError, TreeError
+
+KEY = random.key(0)
+X = np.random.default_rng(0).normal(size=(2, 5, 6))
+
+
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_self_attention_is_that_of_flax(is_causal: bool) -> None:
+    sizes: Any = {"num_heads": 2, "qkv_features": 4, "out_features": 3}
+    layer = layers.multi_head_attention(**sizes, is_causal=is_causal)
+    params, state, shape = layer.init(KEY, X.shape[1:], np.float64)
+    flax = nn.MultiHeadDotProductAttention(**sizes, param_dtype=jnp.float64)
+    like = jax.eval_shape(flax.init, jax.random.key(0), X)["params"]
+    tree.check_like("params", params, jax.tree.map(lambda x: np.empty(x.shape), like))
+    params["key"]["bias"] += 0.5
+    params["out"]["bias"] += 0.5
+    mask = nn.make_causal_mask(X[..., 0]) if is_causal else None
+
+    @jax.jit
+    def theirs(params: Any, x: Any, dy: Any) -> Any:
+        def apply(params: Any, x: Any) -> Any:
+            return flax.apply({"params": params}, x, mask=mask)
+
+        y, pullback = jax.vjp(apply, params, x)
+        return y, pullback(dy)
+
+    y, pullback, new_state = layer.vjp(params, state, X)
+    assert y.shape == (2, *shape)
+    assert new_state == {}
+    dy = np.cos(y)
+    expected = jax.tree.map(np.asarray, theirs(params, X, dy))
+    tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-13),
+        (y, pullback(dy)),
+        expected,
+    )
+    np.testing.assert_array_equal(layer.forward(params, state, X), y)
+    dparams, dx = pullback(dy, input_cotangent=False)
+    assert dx is None
+    tree.map(np.testing.assert_array_equal, dparams, pullback(dy)[0])
+
+
+def test_first_parameters_have_the_variances_of_flax() -> None:
+    params, _, _ = layers.multi_head_attention(4, 400).init(KEY, (7, 50))
+    for part in ("query", "key", "value"):
+        assert params[part]["kernel"].shape == (50, 4, 100)
+        np.testing.assert_allclose(np.var(params[part]["kernel"]), 1 / 50, rtol=0.05)
+        assert not params[part]["bias"].any()
+    np.testing.assert_allclose(np.var(params["out"]["kernel"]), 1 / 400, rtol=0.05)
+    assert not np.array_equal(params["query"]["kernel"], params["key"]["kernel"])
+
+
+def test_what_does_not_fit_is_refused_by_name() -> None:
+    model = layers.serial(attend=layers.multi_head_attention(2))
+    params, state, _ = model.init(KEY, (5, 6), np.float64)
+    refused = r"attend: multi_head_attention: "
+    key = {**params["attend"]["key"], "kernel": np.ones((4, 2, 3))}
+    with pytest.raises(ShapeError, match=refused + r'params\["key"\]\["kernel"\].* with in = 6'):
+        model.forward({"attend": {**params["attend"], "key": key}}, state, X)
+    with pytest.raises(ShapeError, match=refused + r"x has shape \(5, 6\), which is of rank 2"):
+        model.vjp(params, state, X[0])
+    three, _, _ = layers.multi_head_attention(3).init(KEY, (5, 6), np.float64)
+    with pytest.raises(ShapeError, match=refused + r"params\S+ has .* with heads = 2"):
+        model.forward({"attend": three}, state, X)
+    with pytest.raises(TreeError, match=refused + r"params has keys \[\], expected \['query', "):
+        model.forward({}, state, X)
+    y, pullback, _ = model.vjp(params, state, X)
+    with pytest.raises(ShapeError, match=refused + "dy has shape"):
+        pullback(y[:1])
+    with pytest.raises(DomainError, match="num_heads is 4, expected a divisor of the 6 features"):
+        layers.multi_head_attention(4).init(KEY, (5, 6))
+    with pytest.raises(DomainError, match="num_heads is 4, expected a divisor of the 6 features"):
+        layers.multi_head_attention(4, 6)
+    with pytest.raises(DomainError, match="multi_head_attention: num_heads is 0, expected at le"):
+        layers.multi_head_attention(0)
+    with pytest.raises(ShapeError, match=r"input_shape is \(6,\), expected \(\.\.\., length, feat"):
+        layers.multi_head_attention(2).init(KEY, (6,))
