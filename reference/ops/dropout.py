@@ -59,8 +59,8 @@ def gaussian_dropout(x: Float[Array, "*shape"], *, rate: float, key: Key) -> Flo
 
 
 gaussian_dropout_cases = [
-    {"rate": 0.5, "key": KEY},
-    {"rate": 0.25, "key": OTHER},
+    {"rate": 0.25, "key": KEY},
+    {"rate": 0.1, "key": OTHER},
     {"rate": 0.0, "key": KEY},
 ]
 
@@ -87,37 +87,14 @@ def drop_block(
 
 
 drop_block_cases = [
-    {"batch": 1, "height": 3, "width": 3, "channels": 2, "rate": 0.5, "block_size": 2, "key": KEY},
-    {"batch": 2, "height": 4, "width": 3, "channels": 1, "rate": 0.5, "block_size": 3, "key": KEY},
-    {
-        "batch": 2,
-        "height": 2,
-        "width": 4,
-        "channels": 2,
-        "rate": 0.5,
-        "block_size": 2,
-        "key": OTHER,
-    },
-    {
-        "batch": 2,
-        "height": 3,
-        "width": 2,
-        "channels": 2,
-        "rate": 0.3,
-        "block_size": 1,
-        "key": OTHER,
-    },
-    {
-        "batch": 1,
-        "height": 2,
-        "width": 2,
-        "channels": 1,
-        "rate": 0.999,
-        "block_size": 2,
-        "key": KEY,
-    },
-    {"batch": 0, "height": 3, "width": 2, "channels": 2, "rate": 0.5, "block_size": 2, "key": KEY},
-    {"batch": 1, "height": 3, "width": 3, "channels": 1, "rate": 0.0, "block_size": 3, "key": KEY},
+    {"batch": b, "height": h, "width": w, "channels": c, "rate": p, "block_size": size, "key": key}
+    for b, h, w, c, p, size, key in [
+        (1, 3, 3, 2, 0.5, 2, OTHER),
+        (2, 4, 3, 1, 0.5, 3, KEY),
+        (1, 2, 2, 1, 0.999, 2, KEY),  # nothing is kept
+        (0, 3, 2, 2, 0.5, 2, KEY),
+        (2, 3, 2, 2, 0.0, 1, KEY),
+    ]
 ]
 
 
