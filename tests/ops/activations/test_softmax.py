@@ -194,6 +194,6 @@ def test_what_is_no_axis_is_refused(name: str) -> None:
 
 def test_what_is_no_setting_is_refused() -> None:
     with pytest.raises(DtypeError, match=r"f: axis is 1.0, expected an int, a tuple of ints or"):
-        inspect.unwrap(axes_of)("f", np.ones(3), 1.0)  # type: ignore[arg-type]
+        inspect.unwrap(axes_of)("f", np.ones(3), 1.0)
     with pytest.raises(DomainError, match=r"standardize: epsilon is -0.1"):
         activations.standardize(np.ones(3), epsilon=-0.1)

@@ -27,7 +27,7 @@ DENSE = ["softmax_cross_entropy", "safe_softmax_cross_entropy", "poly_loss_cross
 
 def distributions(shape: tuple[int, ...], axis: Any = -1) -> Array:
     q = np.random.default_rng(1).random(shape)
-    return q / q.sum(axis, keepdims=True)
+    return np.asarray(q / q.sum(axis, keepdims=True))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -6,7 +6,14 @@ import numpy as np
 
 from purenn.contract import rule
 from purenn.errors import DomainError
-from purenn.ops._numerics import narrow, scaled_sigmoid, widen
+from purenn.ops._numerics import (
+    difference,
+    narrow,
+    negative_half,
+    product,
+    scaled_sigmoid,
+    widen,
+)
 from purenn.ops.losses.cross_entropy import binary_cross_entropy_terms
 from purenn.typing import Annotated, Array, Float, Interval, Pullback
 
@@ -81,7 +88,26 @@ def _terms(logits: Array, labels: Array, alpha: float | None, gamma: float) -> _
         raise DomainError(f"sigmoid_focal_loss: gamma is {gamma}, expected ≥ 0")
     x, q = widen(logits), widen(labels)
     a, b = scaled_sigmoid(1 - q, x), scaled_sigmoid(q, -x)
-    m, entropy = a + b, binary_cross_entropy_terms(x, q)
+    entropy = binary_cross_entropy_terms(x, q)
+    m, fine = _missing(x, q)
     ratio = np.divide(entropy, m, out=np.ones_like(m), where=m != 0)
     weight = 1.0 if alpha is None else alpha * q + (1 - alpha) * (1 - q)
-    return _Terms(a, b, entropy, ratio, m**gamma, weight)
+    return _Terms(a, b, entropy, ratio, m**gamma * (1 + gamma * fine), weight)
+
+
+def _missing(x: Array, q: Array) -> tuple[Array, Array]:
+    """m = N/D with D = 1 + eⁿ, n = −|x|, and what rounding cut off it, as a part of it.
+
+    The relative error of m becomes that of mᵞ γ times as large, and so all are kept but that of eⁿ.
+    """
+    e = np.exp(negative_half(x))
+    rest, rest_lost = difference(np.ones_like(q), q)
+    near, far = np.where(x > 0, rest, q), np.where(x > 0, q, rest)
+    small, small_lost = product(far, e)
+    numerator, sum_lost = difference(near, -small)
+    denominator, one_lost = difference(np.ones_like(e), -e)
+    m = numerator / denominator
+    back, back_lost = product(m, denominator)
+    lost = sum_lost + small_lost + rest_lost * np.where(x > 0, 1, e)
+    lost += (numerator - back) - back_lost - m * one_lost
+    return m, np.divide(lost, numerator, out=np.zeros_like(m), where=numerator != 0)
