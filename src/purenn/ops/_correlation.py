@@ -7,7 +7,8 @@ made anew for the kernel's cotangent, as a kept matrix, nine times as large as t
 window, would have to come from memory.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from itertools import product
 from math import prod
 from typing import Any, NamedTuple
 
@@ -67,24 +68,40 @@ def input_cotangent(kernel: Array, dy: Array, plan: Plan) -> Array:
     """dxₙ,ₒₛ₊ₜ,ᵢ = Σⱼ dyₙₒⱼ Wₜᵢⱼ, summed over the o and t of a place; tap by tap."""
     *_, inputs, features = kernel.shape
     dy, weights = at_least_single(dy), at_least_single(kernel)
-    weights = weights.reshape(*plan.window, inputs, plan.groups, features // plan.groups)
+    weights = weights.reshape(prod(plan.window), inputs, plan.groups, features // plan.groups)
+    weights = weights.transpose(2, 0, 1, 3)
+    channels = plan.groups, inputs
     source, inside, extents = _placement(plan)
-    channels = plan.groups * inputs
-    dx = np.zeros((len(dy), *plan.sizes, channels), dy.dtype)
-    size = prod(plan.outputs) * channels
+    dx = np.zeros((len(dy), *plan.sizes, *channels), dy.dtype)
+    few = inputs < _FEW
+    size = prod(plan.outputs) * prod(channels) * (len(weights[0]) if few else 1)
     images = max(_PRODUCTS // (size * dx.itemsize or 1), 1)
-    product = np.empty((min(images, len(dy)), *plan.outputs, channels), dx.dtype)
     for first in range(0, len(dy), images):
         target, rows = dx[first : first + images, *source], _rows(dy[first : first + images], plan)
-        part, padded = product[: len(target)], target
+        padded = target
         if inside is not None:
-            padded = np.zeros((len(target), *extents, channels), dx.dtype)
-        for tap in np.ndindex(*plan.window):
-            np.matmul(rows, weights[tap].transpose(1, 2, 0), out=_rows(part, plan))
-            padded[:, *_shown(tap, plan)] += part
+            padded = np.zeros((len(target), *extents, *channels), dx.dtype)
+        places = len(target), *plan.outputs
+        products = _products(rows, weights, places, few)
+        for shown, part in zip(_shown(plan), products, strict=True):
+            padded[:, *shown] += part
         if inside is not None:
             target[...] = padded[:, *inside]
-    return narrow(dx, kernel)
+    return narrow(dx.reshape(*dx.shape[:-2], prod(channels)), kernel)
+
+
+def _products(rows: Array, weights: Array, places: Shape, few: bool) -> Iterator[Array]:
+    """For each tap dy·Wₜᵀ as (*places, groups, in); overwritten by the next one."""
+    groups, taps, inputs, features = weights.shape
+    if few:
+        flat = weights.reshape(groups, taps * inputs, features) @ rows.swapaxes(1, 2)
+        products = flat.reshape(groups, taps, inputs, *places)
+        yield from np.moveaxis(products, (1, 0, 2), (0, -2, -1))
+        return
+    part = np.empty((prod(places), groups, inputs), rows.dtype)
+    for t in range(taps):
+        np.matmul(rows, weights[:, t].swapaxes(1, 2), out=part.swapaxes(0, 1))
+        yield part.reshape(*places, groups, inputs)
 
 
 def _rows(y: Array, plan: Plan) -> Array:
@@ -156,11 +173,13 @@ def _placement(plan: Plan) -> tuple[tuple[slice, ...], tuple[slice, ...] | None,
     return tuple(source), None if covered else tuple(inside), tuple(extents)
 
 
-def _shown(tap: Sequence[int], plan: Plan) -> list[slice]:
-    """The places that all windows show at ``tap``."""
-    return [
-        slice(i * gap, i * gap + dilated(count, stride), stride)
-        for i, gap, count, stride in zip(
-            tap, plan.kernel_dilation, plan.outputs, plan.strides, strict=True
+def _shown(plan: Plan) -> Iterator[tuple[slice, ...]]:
+    """For each tap the places of the padded input that it shows."""
+    return product(
+        *(
+            [slice(i * gap, i * gap + dilated(count, stride), stride) for i in range(length)]
+            for length, gap, count, stride in zip(
+                plan.window, plan.kernel_dilation, plan.outputs, plan.strides, strict=True
+            )
         )
-    ]
+    )
