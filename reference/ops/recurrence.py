@@ -114,6 +114,6 @@ rnn_cases = lstm_cases = gru_cases = [
     _step(1) | {"time": 2} | _LATE,
     _step(1, 1, (2,)) | {"time": 2} | _BACK,
     _step(1) | {"time": 0},
-    _step(1, 2) | {"time": 1},
+    _step(2) | {"time": 1},
     _step(1, 1, (0,)) | {"time": 2},
 ]
