@@ -188,7 +188,7 @@ def plainly(x: Array, kernel: Array, options: dict[str, Any]) -> Array:
 
 
 @settings(max_examples=150)
-@given(convolutions(), st.sampled_from([1, 300, 1 << 22]), st.sampled_from([0, 8]))
+@given(convolutions(), st.sampled_from([1, 300, 1 << 22]), st.sampled_from([0, 4]))
 def test_every_combination_of_options_in_blocks_of_any_size(
     example: tuple[Array, Array, dict[str, Any]], size: int, few: int
 ) -> None:
@@ -254,7 +254,7 @@ def test_half_precision_sums_in_float32() -> None:
     assert {cotangent.dtype for cotangent in pullback(y)} == {np.dtype(np.float16)}
 
 
-@pytest.mark.parametrize("shape", [(0, 4, 4, 2), (2, 4, 4, 0), (2, 0, 4, 2)])
+@pytest.mark.parametrize("shape", [(0, 4, 4, 2), (2, 4, 4, 0), (2, 0, 4, 2), (2, 0, 4, 1)])
 @pytest.mark.parametrize("outputs", [0, 3])
 def test_nothing_is_a_size_like_any_other(shape: tuple[int, ...], outputs: int) -> None:
     cases: list[tuple[Any, dict[str, Any]]] = [

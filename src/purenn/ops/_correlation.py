@@ -25,7 +25,7 @@ _COLUMNS = 1 << 22
 _PRODUCTS = 1 << 20
 # With fewer channels than these, copying the same channel of many places is faster than copying
 # the channels of one.
-_FEW = 8
+_FEW = 4
 
 
 class Plan(NamedTuple):
@@ -66,42 +66,39 @@ def kernel_cotangent(x: Array, dy: Array, plan: Plan) -> Array:
 
 def input_cotangent(kernel: Array, dy: Array, plan: Plan) -> Array:
     """dxₙ,ₒₛ₊ₜ,ᵢ = Σⱼ dyₙₒⱼ Wₜᵢⱼ, summed over the o and t of a place; tap by tap."""
-    *_, inputs, features = kernel.shape
     dy, weights = at_least_single(dy), at_least_single(kernel)
-    weights = weights.reshape(prod(plan.window), inputs, plan.groups, features // plan.groups)
-    weights = weights.transpose(2, 0, 1, 3)
-    channels = plan.groups, inputs
+    channels = plan.groups * kernel.shape[-2]
     source, inside, extents = _placement(plan)
-    dx = np.zeros((len(dy), *plan.sizes, *channels), dy.dtype)
-    few = inputs < _FEW
-    size = prod(plan.outputs) * prod(channels) * (len(weights[0]) if few else 1)
+    dx = np.zeros((len(dy), *plan.sizes, channels), dy.dtype)
+    size = prod(plan.outputs) * channels * (prod(plan.window) if channels == 1 else 1)
     images = max(_PRODUCTS // (size * dx.itemsize or 1), 1)
     for first in range(0, len(dy), images):
-        target, rows = dx[first : first + images, *source], _rows(dy[first : first + images], plan)
+        target = dx[first : first + images, *source]
         padded = target
         if inside is not None:
-            padded = np.zeros((len(target), *extents, *channels), dx.dtype)
-        places = len(target), *plan.outputs
-        products = _products(rows, weights, places, few)
+            padded = np.zeros((len(target), *extents, channels), dx.dtype)
+        products = _products(dy[first : first + images], weights, plan)
         for shown, part in zip(_shown(plan), products, strict=True):
             padded[:, *shown] += part
         if inside is not None:
             target[...] = padded[:, *inside]
-    return narrow(dx.reshape(*dx.shape[:-2], prod(channels)), kernel)
+    return narrow(dx, kernel)
 
 
-def _products(rows: Array, weights: Array, places: Shape, few: bool) -> Iterator[Array]:
-    """For each tap dy·Wₜᵀ as (*places, groups, in); overwritten by the next one."""
-    groups, taps, inputs, features = weights.shape
-    if few:
-        flat = weights.reshape(groups, taps * inputs, features) @ rows.swapaxes(1, 2)
-        products = flat.reshape(groups, taps, inputs, *places)
-        yield from np.moveaxis(products, (1, 0, 2), (0, -2, -1))
+def _products(dy: Array, weights: Array, plan: Plan) -> Iterator[Array]:
+    """For each tap dy·Wₜᵀ, the place of which the next one takes."""
+    *window, inputs, features = weights.shape
+    taps, places, channels = prod(window), dy.shape[:-1], plan.groups * inputs
+    rows = _rows(dy, plan)
+    if channels == 1:
+        at_once = weights.reshape(taps, features) @ rows[0].T
+        yield from at_once.reshape(taps, *places, 1)
         return
-    part = np.empty((prod(places), groups, inputs), rows.dtype)
-    for t in range(taps):
-        np.matmul(rows, weights[:, t].swapaxes(1, 2), out=part.swapaxes(0, 1))
-        yield part.reshape(*places, groups, inputs)
+    part = np.empty((*places, channels), dy.dtype)
+    split = weights.reshape(taps, inputs, plan.groups, features // plan.groups)
+    for weight in split.transpose(0, 2, 3, 1):
+        np.matmul(rows, weight, out=_rows(part, plan))
+        yield part
 
 
 def _rows(y: Array, plan: Plan) -> Array:
