@@ -8,6 +8,14 @@ from jaxtyping import Array, Float
 
 Axis: TypeAlias = int | tuple[int, ...] | None
 
+# Over nothing there is no distribution: along another axis than the last the batch is not empty.
+softmax_cases = log_softmax_cases = sparsemax_cases = [
+    {"axis": -1},
+    {"axis": -1},
+    {"batch": (3,), "axis": 0},
+    {"batch": (2, 2), "axis": None},
+]
+
 
 def softmax(
     x: Float[Array, "*batch features"], *, axis: Axis = -1

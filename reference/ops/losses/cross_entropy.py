@@ -9,6 +9,13 @@ from jaxtyping import Array, Float, Int
 
 Axis: TypeAlias = int | tuple[int, ...] | None
 
+softmax_cross_entropy_cases = [
+    {"axis": -1},
+    {"axis": -1},
+    {"batch": (3,), "axis": 0},
+    {"batch": (2, 2), "axis": None},
+]
+
 
 def softmax_cross_entropy(
     logits: Float[Array, "*batch classes"],
@@ -54,9 +61,10 @@ def softmax_cross_entropy_with_integer_labels(
 poly_loss_cross_entropy_cases = [
     {"epsilon": 2.0, "axis": -1},
     {"epsilon": -1.0, "axis": -1},
-    {"epsilon": -1.0, "axis": 0},
-    {"epsilon": 0.0, "axis": None},
+    {"batch": (3,), "epsilon": -1.0, "axis": 0},
+    {"batch": (2, 2), "epsilon": 0.0, "axis": None},
     {"epsilon": -2.5, "axis": -1},
+    {"epsilon": 2.0, "axis": -1},
 ]
 
 

@@ -18,7 +18,7 @@ from purenn.typing import Annotated, Array, Float, OneOf, Pullback
 
 @rule
 def softmax(
-    x: Float[Array, "*batch features"], *, axis: Annotated[Axis, OneOf(-1, 0, None)] = -1
+    x: Float[Array, "*batch features"], *, axis: Axis = -1
 ) -> Float[Array, "*batch features"]:
     """eˣ / Σeˣ along ``axis``, with the maximum subtracted first: no overflow.
 
@@ -30,7 +30,7 @@ def softmax(
 
 @rule
 def softmax_vjp(
-    x: Float[Array, "*batch features"], *, axis: Annotated[Axis, OneOf(-1, 0, None)] = -1
+    x: Float[Array, "*batch features"], *, axis: Axis = -1
 ) -> tuple[Float[Array, "*batch features"], Pullback]:
     """Softmax with its pullback.
 
@@ -53,7 +53,7 @@ def softmax_vjp(
 
 @rule
 def log_softmax(
-    x: Float[Array, "*batch features"], *, axis: Annotated[Axis, OneOf(-1, 0, None)] = -1
+    x: Float[Array, "*batch features"], *, axis: Axis = -1
 ) -> Float[Array, "*batch features"]:
     """x − log Σeˣ along ``axis``.
 
@@ -68,7 +68,7 @@ def log_softmax(
 
 @rule
 def log_softmax_vjp(
-    x: Float[Array, "*batch features"], *, axis: Annotated[Axis, OneOf(-1, 0, None)] = -1
+    x: Float[Array, "*batch features"], *, axis: Axis = -1
 ) -> tuple[Float[Array, "*batch features"], Pullback]:
     """log_softmax with its pullback.
 
@@ -130,7 +130,7 @@ def logsumexp_vjp(
 
 @rule
 def sparsemax(
-    x: Float[Array, "*batch features"], *, axis: Annotated[Axis, OneOf(-1, 0, None)] = -1
+    x: Float[Array, "*batch features"], *, axis: Axis = -1
 ) -> Float[Array, "*batch features"]:
     """max(0, x − τ) along ``axis``, τ such that it adds up to 1: the nearest distribution to x.
 
@@ -145,7 +145,7 @@ def sparsemax(
 
 @rule
 def sparsemax_vjp(
-    x: Float[Array, "*batch features"], *, axis: Annotated[Axis, OneOf(-1, 0, None)] = -1
+    x: Float[Array, "*batch features"], *, axis: Axis = -1
 ) -> tuple[Float[Array, "*batch features"], Pullback]:
     """Sparsemax with its pullback.
 

@@ -29,7 +29,7 @@ def softmax_cross_entropy(
     logits: Float[Array, "*batch classes"],
     labels: Annotated[Float[Array, "*batch classes"], Simplex()],
     *,
-    axis: Annotated[Axis, OneOf(-1, 0, None)] = -1,
+    axis: Axis = -1,
 ) -> Float[Array, "..."]:
     """−Σ qᵢ·log pᵢ over the classes, along ``axis``, with p = softmax(logits) and q = labels.
 
@@ -46,7 +46,7 @@ def softmax_cross_entropy_vjp(
     logits: Float[Array, "*batch classes"],
     labels: Annotated[Float[Array, "*batch classes"], Simplex()],
     *,
-    axis: Annotated[Axis, OneOf(-1, 0, None)] = -1,
+    axis: Axis = -1,
 ) -> tuple[Float[Array, "..."], Pullback]:
     """softmax_cross_entropy with its pullback, the joint gradient.
 
