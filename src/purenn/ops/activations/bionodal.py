@@ -58,7 +58,7 @@ def eru_vjp(
     def pullback(dy: Array) -> tuple[Array]:
         wide, d = widen(x), widen(dy)
         left = decay(r * d, *_times_r(wide, r))
-        right = d * _slope(np.maximum(wide, 0), unit, r)
+        right = _slope(d, np.maximum(wide, 0), unit, r)
         return (narrow(np.where(x < 0, left, right), x),)
 
     return unchecked(eru)(x, r=r), pullback
@@ -91,7 +91,7 @@ def oru_vjp(
     unit = _unit("oru", r)
 
     def pullback(dy: Array) -> tuple[Array]:
-        return (narrow(widen(dy) * _slope(np.abs(widen(x)), unit, r), x),)
+        return (narrow(_slope(widen(dy), np.abs(widen(x)), unit, r), x),)
 
     return unchecked(oru)(x, r=r), pullback
 
@@ -168,9 +168,11 @@ def _times_r(x: Values, r: float) -> tuple[Values, Values]:
     return product(np.clip(x, -1500 / r, 0), r)
 
 
-def _slope(a: Values, unit: _Unit, r: float) -> Values:
-    """r·(r²a + 1)^(1/r − 1), but never infinite: 0 times it is 0."""
-    return np.asarray(r * np.minimum(_power(a, unit, unit.slope), np.finfo(a.dtype).max))
+def _slope(dy: Values, a: Values, unit: _Unit, r: float) -> Values:
+    """Dy·r·(r²a + 1)^(1/r − 1); 0 if dy is, however steep it is there."""
+    steep = np.minimum(r * _power(a, unit, unit.slope), np.finfo(a.dtype).max)
+    with np.errstate(over="ignore"):
+        return np.asarray(dy * steep)
 
 
 def _power(a: Values, unit: _Unit, exponent: _Exponent) -> Values:

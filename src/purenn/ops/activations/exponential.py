@@ -18,7 +18,7 @@ def elu(
     x: Float[Array, "*shape"], *, alpha: Annotated[float, OneOf(1.0, 0.3, 5.0)] = 1.0
 ) -> Float[Array, "*shape"]:
     """x for x > 0, else α(eˣ − 1) (Clevert, Unterthiner & Hochreiter 2015, arXiv:1511.07289)."""
-    return narrow(_two_sided(x, 1, alpha), x)
+    return narrow(_two_sided(x, 1.0, alpha), x)
 
 
 @rule
@@ -32,7 +32,7 @@ def elu_vjp(
     """
 
     def pullback(dy: Array) -> tuple[Array]:
-        return (narrow(_two_sided_slope(dy, x, 1, alpha), x),)
+        return (narrow(_two_sided_slope(dy, x, 1.0, alpha), x),)
 
     return unchecked(elu)(x, alpha=alpha), pullback
 
@@ -142,13 +142,14 @@ def soft_exponential_vjp(
 
     def pullback(dy: Array) -> tuple[Array, Array]:
         a, wide = float(alpha), widen(dy)
-        scale = abs(a) or 1.0
+        close = np.abs(its.u) < 1
+        scale = np.where(close, 1.0, abs(a) or 1.0)
         with np.errstate(over="ignore"):
             dx = wide * its.slope[0] * its.slope[1]
             larger, less = (wide, dx) if a < 0 else (dx, wide)
             near = larger * its.length * its.length * _e2(np.clip(its.u, -1, 1))
             far = larger / scale * ((its.u - 1) / scale) + less / scale / scale
-            terms = np.where(np.abs(its.u) < 1, near, far) + less
+            terms = np.where(close, near, far) + less
         return narrow(dx, x), narrow(unbroadcast(terms, ()), alpha)
 
     return narrow(its.y, x), pullback

@@ -100,13 +100,13 @@ def softplus_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pul
 @rule
 def log_sigmoid(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """log σ(x) = −softplus(−x): it keeps its digits where σ(x) rounds to 1 and its log to 0."""
-    return np.asarray(-unchecked(softplus)(-x))
+    return np.asarray(-unchecked(softplus)(np.asarray(-x)))
 
 
 @rule
 def log_sigmoid_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullback]:
     """log_sigmoid with its pullback: log_sigmoid′(x) = softplus′(−x), the two signs cancel."""
-    y, pullback = unchecked(softplus_vjp)(-x)
+    y, pullback = unchecked(softplus_vjp)(np.asarray(-x))
     return np.asarray(-y), pullback
 
 
