@@ -21,8 +21,8 @@ from purenn.typing import Array, Shape
 
 # How many bytes of copied windows, and of products for one tap, are worked on at once: few enough
 # for the cache, and enough for two cores to share. By benchmarks/convolution.py.
-_COLUMNS = 1 << 22
-_PRODUCTS = 1 << 20
+_COLUMNS = 1 << 23
+_PRODUCTS = 1 << 21
 # With fewer channels than these, copying the same channel of many places is faster than copying
 # the channels of one.
 _FEW = 4
