@@ -152,3 +152,11 @@ def test_an_infinite_slope_times_0_is_0() -> None:
     dx, dalpha = pullback(np.array([0, 1], np.float32))
     np.testing.assert_allclose(dx, [0, np.exp(2)], rtol=1e-6)
     np.testing.assert_allclose(dalpha, (np.exp(2) + 1) / 4 + 1, rtol=1e-6)
+
+
+def test_the_value_may_be_written_to() -> None:
+    x, alpha = np.array([0.5, 2.0]), np.array(-0.5)
+    y, pullback = activations.soft_exponential_vjp(x, alpha)
+    before = pullback(x)[1].copy()
+    y[...] = 7
+    assert pullback(x)[1] == before

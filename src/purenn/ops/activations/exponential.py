@@ -152,7 +152,7 @@ def soft_exponential_vjp(
             terms = np.where(close, near, far) + less
         return narrow(dx, x), narrow(unbroadcast(terms, ()), alpha)
 
-    return narrow(its.y, x), pullback
+    return narrow(its.y.copy(), x), pullback
 
 
 class _Soft(NamedTuple):
