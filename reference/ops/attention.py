@@ -12,6 +12,7 @@ def dot_product_attention(
     query: Float[Array, "*batch queries heads features"],
     key: Float[Array, "*batch keys key_heads features"],
     value: Float[Array, "*batch keys key_heads out"],
+    bias: Float[Array, "..."] | None = None,
     *,
     mask: Bool[Array, "..."] | None = None,
     is_causal: bool = False,
@@ -24,6 +25,8 @@ def dot_product_attention(
         scores = scores / jnp.sqrt(query.shape[-1] * jnp.ones((), query.dtype))
     else:
         scores = scores * scale
+    if bias is not None:
+        scores = scores + bias
     allowed = jnp.ones(scores.shape, bool) if mask is None else jnp.broadcast_to(mask, scores.shape)
     if is_causal:
         allowed = allowed & jnp.tril(jnp.ones(scores.shape[-2:], bool))
@@ -33,7 +36,7 @@ def dot_product_attention(
 
 
 def _sizes(queries: int = 2, keys: int = 3, heads: int = 1, **others: Any) -> dict[str, Any]:
-    sizes = {"batch": (), "key_heads": heads, "features": 2, "out": 1}
+    sizes = {"batch": (), "key_heads": heads, "features": 2, "out": 1, "...": (queries, keys)}
     return {"queries": queries, "keys": keys, "heads": heads} | sizes | others
 
 
@@ -41,11 +44,11 @@ _LAST_ROW_OF_NOTHING = np.array([[True, False, True], [False, False, False]])
 
 dot_product_attention_cases = [
     _sizes(),
-    _sizes(keys=2, heads=2, batch=(2,)),
+    _sizes(keys=2, heads=2, batch=(2,)) | {"...": (2, 2, 1, 2)},
     _sizes(heads=4, key_heads=2, features=1, keys=2),
-    _sizes(queries=3, is_causal=True),
+    _sizes(queries=3, is_causal=True) | {"...": ()},
     _sizes(queries=3, keys=2, scale=0.5, features=3),
-    _sizes(heads=2, mask=_LAST_ROW_OF_NOTHING),
+    _sizes(heads=2, mask=_LAST_ROW_OF_NOTHING) | {"...": (2, 1, 1)},
     _sizes(mask=_LAST_ROW_OF_NOTHING, is_causal=True),
     _sizes(queries=1, keys=1),
     _sizes(keys=0),

@@ -63,6 +63,24 @@ def test_value_and_cotangents_are_those_of_jax_nn(
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=2e-6)
 
 
+@pytest.mark.parametrize("shape", [(2, 4, 5, 4), (1, 4, 1, 4), (5, 1), ()])
+def test_a_bias_is_added_as_in_jax_nn(shape: Shape) -> None:
+    primals = [normal(2, 5, 4, 3), normal(2, 4, 2, 3), normal(2, 4, 2, 3, seed=2), normal(*shape)]
+    query, key, value, bias = (x.astype(np.float32) for x in primals)
+    dy = normal(*query.shape, dtype=np.float32, seed=3)
+    y, pullback = dot_product_attention_vjp(query, key, value, bias, is_causal=True)
+    four = bias.reshape((1,) * (4 - bias.ndim) + bias.shape)
+    expected, jax_pullback = jax.vjp(
+        lambda *xs: jax.nn.dot_product_attention(*xs, is_causal=True), query, key, value, four
+    )
+    *cotangents, dbias = pullback(dy)
+    *theirs, their_dbias = jax_pullback(dy)
+    assert dbias.shape == shape
+    results = (y, *cotangents, dbias)
+    for ours, theirs_ in zip(results, (expected, *theirs, their_dbias.reshape(shape)), strict=True):
+        np.testing.assert_allclose(ours, theirs_, rtol=1e-5, atol=4e-6)
+
+
 def test_scores_of_0_and_log_3_weigh_1_to_3() -> None:
     query = np.array([[[1.0, 0.0]]])
     key = np.array([[[0.0, 5.0]], [[np.log(3), -7.0]]])
@@ -211,3 +229,5 @@ def test_what_does_not_fit_is_refused_by_name() -> None:
     wrong: Any = {**params, "out": {**params["out"], "kernel": np.ones((2, 4, 2))}}
     with pytest.raises(ShapeError, match=r'params\["out"\]\["kernel"\] .* value_features = 3'):
         attention.multi_head_attention(wrong, inputs, inputs, inputs)
+    with pytest.raises(ShapeError, match=r"bias has shape \(3, 7\), expected one that broadcasts"):
+        dot_product_attention(normal(5, 4, 3), normal(2, 4, 3), normal(2, 4, 3), normal(3, 7))

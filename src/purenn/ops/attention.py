@@ -9,9 +9,9 @@ from purenn import tree
 from purenn.contract import rule, unchecked
 from purenn.errors import ShapeError
 from purenn.ops import linear
-from purenn.ops._numerics import narrow, widen
+from purenn.ops._numerics import narrow, unbroadcast, widen
 from purenn.ops.activations import softmax, softmax_vjp
-from purenn.typing import Array, Bool, Float, Pullback
+from purenn.typing import Array, Bool, Float, Pullback, Shape
 
 
 @rule
@@ -19,27 +19,30 @@ def dot_product_attention(
     query: Float[Array, "*batch queries heads features"],
     key: Float[Array, "*batch keys key_heads features"],
     value: Float[Array, "*batch keys key_heads out"],
+    bias: Float[Array, "..."] | None = None,
     *,
     mask: Bool[Array, "..."] | None = None,
     is_causal: bool = False,
     scale: float | None = None,
 ) -> Float[Array, "*batch queries heads out"]:
-    """softmax(scale·q·kᵀ)·v for each head (Vaswani et al. 2017, arXiv:1706.03762).
+    """softmax(scale·q·kᵀ + bias)·v for each head (Vaswani et al. 2017, arXiv:1706.03762).
 
     Names and layout are those of ``jax.nn.dot_product_attention``; ``scale`` is 1/√features unless
     given. Where there are fewer heads of keys than of queries, each serves a group of neighbouring
     ones (grouped-query attention, Ainslie et al. 2023, arXiv:2305.13245).
 
-    ``mask`` is True where a query may attend to a key, and broadcasts to (*batch, heads, queries,
-    keys); with ``is_causal`` query i attends to the keys up to i only. A query that may attend to
-    no key gets the mean of all values, as in JAX; where there are no keys at all, zeros.
+    ``bias`` and ``mask``, which is True where a query may attend to a key, broadcast to (*batch,
+    heads, queries, keys); with ``is_causal`` query i attends to the keys up to i only. A query
+    that may attend to no key gets the mean of all values, as in JAX; where there are no keys at
+    all, zeros.
 
-    Raises ShapeError where the heads of keys do not divide those of queries, and where ``mask``
-    does not broadcast.
+    Raises ShapeError where the heads of keys do not divide those of queries, and where ``bias`` or
+    ``mask`` does not broadcast.
     """
     groups = _groups(query, key)
     q, k, v = _by_head(query), _by_head(key, groups), _by_head(value, groups)
-    scores = _masked(_scale(query, scale) * (q @ k.mT), _allowed(query, key, mask, is_causal))
+    allowed = _allowed(query, key, mask, is_causal)
+    scores = _masked(_biased(_scale(query, scale) * (q @ k.mT), bias), allowed)
     weights = unchecked(softmax)(scores) if scores.size else scores
     return narrow(np.swapaxes(weights @ v, -2, -3), query)
 
@@ -49,6 +52,7 @@ def dot_product_attention_vjp(
     query: Float[Array, "*batch queries heads features"],
     key: Float[Array, "*batch keys key_heads features"],
     value: Float[Array, "*batch keys key_heads out"],
+    bias: Float[Array, "..."] | None = None,
     *,
     mask: Bool[Array, "..."] | None = None,
     is_causal: bool = False,
@@ -56,9 +60,10 @@ def dot_product_attention_vjp(
 ) -> tuple[Float[Array, "*batch queries heads out"], Pullback]:
     """Attention with its pullback.
 
-    y = p·v with p = softmax(s) and s = scale·q·kᵀ, per head: (queries, keys) products. Bottom up,
-    dv = pᵀ·dy and dp = dy·vᵀ; ds is softmax's pullback of dp, zero where masked, and then
-    dq = scale·ds·k, dk = scale·dsᵀ·q, the latter summed over the group of a key, as is dv.
+    y = p·v with p = softmax(s) and s = scale·q·kᵀ + bias, per head: (queries, keys) products.
+    Bottom up, dv = pᵀ·dy and dp = dy·vᵀ; ds is softmax's pullback of dp, zero where masked, and
+    then dq = scale·ds·k, dk = scale·dsᵀ·q, the latter summed over the group of a key, as is dv;
+    dbias = ds, summed where bias was broadcast. Without bias there are three cotangents.
     For a query that may attend to no key p is constant, so that dq is 0.
 
     The error of a score is the relative error of its weight, and q·k may be beyond float32 where
@@ -67,20 +72,24 @@ def dot_product_attention_vjp(
     groups, factor = _groups(query, key), _scale(query, scale)
     q, k, v = _by_head(query), _by_head(key, groups), _by_head(value, groups)
     allowed = _allowed(query, key, mask, is_causal)
-    scores = _masked(factor * (q @ k.mT), allowed)
+    scores = _masked(_biased(factor * (q @ k.mT), bias), allowed)
     weights, softmax_pullback = (
         unchecked(softmax_vjp)(scores) if scores.size else (scores, lambda dweights: (dweights,))
     )
 
-    def pullback(dy: Array) -> tuple[Array, Array, Array]:
+    def pullback(dy: Array) -> tuple[Array, ...]:
         wide = _by_head(dy)
         (dscores,) = softmax_pullback(wide @ v.mT)
-        dproducts = factor * (dscores if allowed is None else np.where(allowed, dscores, 0))
-        return (
+        dscores = dscores if allowed is None else np.where(allowed, dscores, 0)
+        dproducts = factor * dscores
+        cotangents = (
             narrow(np.swapaxes(dproducts @ k, -2, -3), query),
             narrow(_sum_of_groups(dproducts.mT @ q, groups), key),
             narrow(_sum_of_groups(weights.mT @ wide, groups), value),
         )
+        if bias is None:
+            return cotangents
+        return (*cotangents, narrow(unbroadcast(dscores, bias.shape), bias))
 
     return narrow(np.swapaxes(weights @ v, -2, -3), query), pullback
 
@@ -115,18 +124,19 @@ def _sum_of_groups(dx: Array, groups: int) -> Array:
     return np.swapaxes(np.add.reduce(grouped, axis=-3), -2, -3)
 
 
+def _biased(scores: Array, bias: Array | None) -> Array:
+    if bias is None:
+        return scores
+    _check_broadcasts("bias", bias, scores.shape)
+    return scores + widen(bias)
+
+
 def _allowed(query: Array, key: Array, mask: Array | None, is_causal: bool) -> Array | None:
     """Which scores count, or ``None`` if all do."""
     *batch, queries, heads, _ = query.shape
     shape = (*batch, heads, queries, key.shape[-3])
     if mask is not None:
-        try:
-            np.broadcast_to(mask, shape)
-        except ValueError:
-            raise ShapeError(
-                f"dot_product_attention: mask has shape {mask.shape}, expected one that "
-                f"broadcasts to (*batch, heads, queries, keys) = {shape}"
-            ) from None
+        _check_broadcasts("mask", mask, shape)
     if not is_causal:
         return mask
     causal = np.tril(np.ones(shape[-2:], np.bool_))
@@ -138,6 +148,16 @@ def _masked(scores: Array, allowed: Array | None) -> Array:
     if allowed is None:
         return scores
     return np.where(allowed, scores, scores.dtype.type(0.7 * np.finfo(scores.dtype).min))
+
+
+def _check_broadcasts(argument: str, x: Array, shape: Shape) -> None:
+    try:
+        np.broadcast_to(x, shape)
+    except ValueError:
+        raise ShapeError(
+            f"dot_product_attention: {argument} has shape {x.shape}, expected one that broadcasts "
+            f"to (*batch, heads, queries, keys) = {shape}"
+        ) from None
 
 
 class QueryProjection(TypedDict):
