@@ -81,6 +81,17 @@ def test_a_bias_is_added_as_in_jax_nn(shape: Shape) -> None:
         np.testing.assert_allclose(ours, theirs_, rtol=1e-5, atol=4e-6)
 
 
+def test_a_bias_of_minus_infinity_masks() -> None:
+    query, key, value = normal(5, 4, 3), normal(4, 4, 3), normal(4, 4, 3, seed=2)
+    mask = np.broadcast_to(MASK[0, 0], (4, 5, 4)).copy()
+    mask[1, 2] = False
+    y, pullback = dot_product_attention_vjp(query, key, value, np.where(mask, 0.0, -np.inf))
+    expected, expected_pullback = dot_product_attention_vjp(query, key, value, mask=mask)
+    np.testing.assert_array_equal(y, expected)
+    for ours, theirs in zip(pullback(y)[:3], expected_pullback(y), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_scores_of_0_and_log_3_weigh_1_to_3() -> None:
     query = np.array([[[1.0, 0.0]]])
     key = np.array([[[0.0, 5.0]], [[np.log(3), -7.0]]])

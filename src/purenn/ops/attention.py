@@ -1,6 +1,7 @@
 """Attention: averages of values, weighted by how well their keys answer a query."""
 
 import math
+from functools import reduce
 from typing import Any, TypedDict
 
 import numpy as np
@@ -32,16 +33,16 @@ def dot_product_attention(
     ones (grouped-query attention, Ainslie et al. 2023, arXiv:2305.13245).
 
     ``bias`` and ``mask``, which is True where a query may attend to a key, broadcast to (*batch,
-    heads, queries, keys); with ``is_causal`` query i attends to the keys up to i only. A query
-    that may attend to no key gets the mean of all values, as in JAX; where there are no keys at
-    all, zeros.
+    heads, queries, keys); with ``is_causal`` query i attends to the keys up to i only. A bias of
+    −∞ masks too. A query that may attend to no key gets the mean of all values, as in JAX; where
+    there are no keys at all, zeros.
 
     Raises ShapeError where the heads of keys do not divide those of queries, and where ``bias`` or
     ``mask`` does not broadcast.
     """
     groups = _groups(query, key)
     q, k, v = _by_head(query), _by_head(key, groups), _by_head(value, groups)
-    allowed = _allowed(query, key, mask, is_causal)
+    allowed = _allowed(query, key, bias, mask, is_causal)
     scores = _masked(_biased(_scale(query, scale) * (q @ k.mT), bias), allowed)
     weights = unchecked(softmax)(scores) if scores.size else scores
     return narrow(np.swapaxes(weights @ v, -2, -3), query)
@@ -71,7 +72,7 @@ def dot_product_attention_vjp(
     """
     groups, factor = _groups(query, key), _scale(query, scale)
     q, k, v = _by_head(query), _by_head(key, groups), _by_head(value, groups)
-    allowed = _allowed(query, key, mask, is_causal)
+    allowed = _allowed(query, key, bias, mask, is_causal)
     scores = _masked(_biased(factor * (q @ k.mT), bias), allowed)
     weights, softmax_pullback = (
         unchecked(softmax_vjp)(scores) if scores.size else (scores, lambda dweights: (dweights,))
@@ -125,22 +126,25 @@ def _sum_of_groups(dx: Array, groups: int) -> Array:
 
 
 def _biased(scores: Array, bias: Array | None) -> Array:
-    if bias is None:
-        return scores
-    _check_broadcasts("bias", bias, scores.shape)
-    return scores + widen(bias)
+    return scores if bias is None else scores + widen(bias)
 
 
-def _allowed(query: Array, key: Array, mask: Array | None, is_causal: bool) -> Array | None:
+def _allowed(
+    query: Array, key: Array, bias: Array | None, mask: Array | None, is_causal: bool
+) -> Array | None:
     """Which scores count, or ``None`` if all do."""
     *batch, queries, heads, _ = query.shape
     shape = (*batch, heads, queries, key.shape[-3])
+    masks = []
     if mask is not None:
         _check_broadcasts("mask", mask, shape)
-    if not is_causal:
-        return mask
-    causal = np.tril(np.ones(shape[-2:], np.bool_))
-    return causal if mask is None else causal & mask
+        masks.append(mask)
+    if is_causal:
+        masks.append(np.tril(np.ones(shape[-2:], np.bool_)))
+    if bias is not None:
+        _check_broadcasts("bias", bias, shape)
+        masks += [~np.isneginf(bias)] if np.isneginf(bias).any() else []
+    return reduce(np.logical_and, masks) if masks else None
 
 
 def _masked(scores: Array, allowed: Array | None) -> Array:
