@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from purenn.ops._numerics import difference, subtract_maximum
+from purenn.ops._numerics import subtract_maximum
 from purenn.typing import Array
 
 
@@ -73,7 +73,7 @@ def sparsemax(x: Array) -> Sparsemax:
     Σp = 1 over the k largest says θ = (w₍₂₎ + … + w₍ₖ₎)/k: the 1 has cancelled on paper. Where the
     second largest only just counts, τ has lost the digits of p there, and θ has not.
     """
-    d, lost = difference(x, np.max(x, axis=-1, keepdims=True))
+    d, lost = subtract_maximum(x, -1)
     w = np.maximum((1 + d) + lost, 0)
     falling = -np.sort(-w, axis=-1)
     falling[..., :1] -= 1

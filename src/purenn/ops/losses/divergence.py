@@ -81,7 +81,7 @@ def kl_divergence_with_log_targets_vjp(
         slope = 1 + _excess(log_predictions, log_targets)
         return (
             narrow(_times_exponential(-wide, log_targets), log_predictions),
-            narrow(_times_exponential(slope * wide, log_targets), log_targets),
+            narrow(_times_exponential(weighted(wide, slope), log_targets), log_targets),
         )
 
     y = unchecked(kl_divergence_with_log_targets)(log_predictions, log_targets, axis=axis)
