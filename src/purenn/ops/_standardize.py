@@ -146,20 +146,20 @@ def _project(
     dy: Array, x: Array, its: Statistics, scale: Array, shift: Array, along: Array
 ) -> Array:
     """(dy·scale − shift − z·along)/σ."""
-    inverse = its.inverse
 
     def cotangent(
-        dy: Array, x: Array, mean: Array, slope: Array, shift: Array, back: Array
+        dy: Array, x: Array, mean: Array, inverse: Array, scale: Array, shift: Array, back: Array
     ) -> Array:
-        dx = dy * slope
+        dx = dy * scale
         dx -= shift
         d = x - mean
         d *= back
         dx -= d
+        dx *= inverse
         return dx
 
-    weights = (scale * inverse, shift * inverse, along * inverse * inverse)
-    return _each(cotangent, x, dy, x, its.mean, *weights)
+    back = along * its.inverse
+    return _each(cotangent, x, dy, x, its.mean, its.inverse, scale, shift, back)
 
 
 def _project_twice(

@@ -1,10 +1,13 @@
 import math
+from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import reference.ops.normalization.local_response as reference
 from purenn.errors import DomainError, DtypeError, ShapeError
 from purenn.ops.normalization import local_response_norm, local_response_norm_vjp
 from purenn.typing import Array
@@ -34,6 +37,15 @@ def test_values_are_those_of_onnx(
     x = np.random.default_rng(size).normal(size=(2, 3, channels))
     y = local_response_norm(x, size=size, alpha=alpha, beta=beta, k=bias)
     np.testing.assert_allclose(y, as_onnx_defines_it(x, size, alpha, beta, bias), rtol=1e-14)
+
+
+@pytest.mark.parametrize("size", [2, 4, 5])
+def test_the_way_back_is_through_the_mirrored_window(size: int) -> None:
+    x, dy = np.random.default_rng(size).normal(size=(2, 2, 6))
+    static: Any = {"size": size, "alpha": 0.5, "k": 2.0}
+    _, theirs = jax.vjp(lambda x: reference.local_response_norm(x, **static), x)
+    dx = local_response_norm_vjp(x, **static)[1](dy)[0]
+    np.testing.assert_allclose(dx, theirs(dy)[0], rtol=1e-12, atol=1e-14)
 
 
 def test_alpha_is_divided_by_size_or_not() -> None:
