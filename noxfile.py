@@ -88,10 +88,11 @@ def accuracy(session: nox.Session) -> None:
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """Train on handwritten digits, then examine every rule: the short tour."""
+    """Train on handwritten digits, then examine some of the rules: the short tour."""
     session.install("-e", ".[train,verify]")
     session.run("python", "-m", "purenn", "demo", *session.posargs)
-    session.run("python", "-m", "purenn", "verify")
+    rules = ("sigmoid", "gelu", "relu", "dense", "softmax_cross_entropy_with_integer_labels")
+    session.run("python", "-m", "purenn", "verify", "purenn.ops", *rules)
 
 
 @nox.session

@@ -126,6 +126,16 @@ def test_mutants_are_counted_per_rule() -> None:
     assert re.search(r"relu │ +4\d │ +\d+ │ –", result.stdout)
 
 
+def test_a_rule_that_ends_its_process_stops_no_mutants(tmp_path: Path) -> None:
+    ends = "def ends_vjp(x: Float[np.ndarray, 'n']):\n    import os; os._exit(3)\n"
+    (tmp_path / "my_rules.py").write_text(RULES + ends)
+    result = run(tmp_path, "verify", "my_rules.py", "cube", "ends", "--mutants")
+    assert result.returncode == 1
+    assert "ends: error" in result.stderr
+    assert re.search(r"ends +│ +0 │ +0 │ its process", result.stdout)
+    assert re.search(r"cube +│ +\d+ │", result.stdout)
+
+
 def test_demo_refuses_a_kind_of_picture_that_there_is_not(tmp_path: Path) -> None:
     result = run(tmp_path, "demo", "--output", "digits.foo")
     assert result.returncode == 2

@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks import accuracy
 from purenn import verify
+from purenn.typing import Array
 from purenn.verify import Rule
 
 RULES = verify.discover("purenn.ops", against="reference.ops")
@@ -32,7 +33,8 @@ def test_the_table_has_no_rule_that_is_gone() -> None:
 @pytest.mark.parametrize("rule", ELEMENTWISE, ids=str)
 def test_half_precision_computes_in_float32(rule: Rule, dtype: type) -> None:
     for static in accuracy.variants(rule):
-        halves = [x[:60].astype(dtype) for x in accuracy.inputs(rule, "float32", static)]
+        singles = (np.clip(x[:60], -9, 9) for x in accuracy.inputs(rule, "float32", static))
+        halves: list[Array] = [x.astype(dtype) for x in singles]
         dy = np.cos(np.arange(60.0)).astype(dtype)
         y, pullback = rule.f_vjp(*halves, **dict(static))
         y32, pullback32 = rule.f_vjp(*(x.astype(np.float32) for x in halves), **dict(static))

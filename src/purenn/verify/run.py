@@ -102,7 +102,7 @@ def run(
                     continue
                 if verdict is None:
                     told = f"its process ended with {_ending(worker.process)}"
-                    verdict = Verdict(news.rules[place], "error", told)
+                    verdict = _failed(job, news.rules[place], told)
                     worker = _start(job)
                     workers.append(worker)
                     loading[worker.pipe] = worker
@@ -117,7 +117,7 @@ def run(
                     replacement = _start(job)
                     workers.append(replacement)
                     loading[replacement.pipe] = replacement
-                    yield place, Verdict(news.rules[place], "error", told)
+                    yield place, _failed(job, news.rules[place], told)
     finally:
         for worker in workers:
             worker.process.kill()
@@ -153,6 +153,13 @@ def _message(worker: _Process) -> Any:
     except (EOFError, ConnectionResetError):
         worker.process.join(5)
         return None
+
+
+def _failed(job: Job, rule: str, told: str) -> Any:
+    """What a rule gets that could not be examined."""
+    from purenn.verify.power import Power
+
+    return Power(rule, "error", reason=told) if job.mutants else Verdict(rule, "error", told)
 
 
 def _ending(process: Any) -> str:
@@ -237,7 +244,7 @@ def _examined(job: Job, rule: Any, devices: Sequence[Any], progress: Callable[[]
             progress=progress,
         )
     except Exception as error:  # ours, not the rule's; still only this rule's verdict
-        return Verdict(str(rule), "error", f"the examiner failed: {type(error).__name__}: {error}")
+        return _failed(job, str(rule), f"the examiner failed: {type(error).__name__}: {error}")
     limit = 0.1 * job.time_limit
     if verdict.verdict == "fail" and _is_right_alone(verdict.counterexample, limit):
         told = "a first call on this input is right: it matters what was called before (a cache?)"
