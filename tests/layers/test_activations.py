@@ -147,7 +147,12 @@ def test_shapes_of_what_has_fewer_features() -> None:
 @pytest.mark.parametrize(
     ("layer", "params", "error", "message"),
     [
-        (layers.prelu(), {}, TreeError, r"prelu: params have \[\], expected \['negative_slope'\]"),
+        (
+            layers.prelu(),
+            {},
+            TreeError,
+            r"prelu: params has keys \[\], expected \['negative_slope'\]",
+        ),
         (layers.prelu(), None, TreeError, "prelu: params is a NoneType, expected a dict"),
         (
             layers.prelu(),
@@ -175,7 +180,7 @@ def test_shapes_of_what_has_fewer_features() -> None:
             r"x\[0, .*\] is -",
         ),
         (layers.eru(-1.0), {}, DomainError, "eru: r is -1.0, expected ≥ 0.001"),
-        (layers.relu, {"a": 1}, TreeError, r"relu: params have \['a'\], expected none"),
+        (layers.relu, {"a": 1}, TreeError, r"relu: params has keys \['a'\], expected \[\]"),
     ],
 )
 def test_what_does_not_fit_is_refused(
