@@ -10,7 +10,6 @@ ratios of neighbouring times. Compilation is not counted.
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
