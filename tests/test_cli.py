@@ -132,7 +132,7 @@ def test_a_rule_that_ends_its_process_stops_no_mutants(tmp_path: Path) -> None:
     result = run(tmp_path, "verify", "my_rules.py", "cube", "ends", "--mutants")
     assert result.returncode == 1
     assert "ends: error" in result.stderr
-    assert re.search(r"ends +│ +0 │ +0 │ its process", result.stdout)
+    assert re.search(r"ends +│ +0 │ +0 │ the rule itself", result.stdout)
     assert re.search(r"cube +│ +\d+ │", result.stdout)
 
 

@@ -33,7 +33,7 @@ REFERENCE = reference.layers.serial(
     block=reference.layers.residual(reference.layers.dense(5)),
     out=reference.layers.dense(3),
 )
-REFERENCE_LOSSES = {
+REFERENCE_LOSSES: dict[str, Any] = {
     rule.name: rule.reference
     for rule in verify.discover("purenn.ops.losses", "reference.ops.losses")
 }

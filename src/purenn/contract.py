@@ -7,7 +7,7 @@ training step does not pay at every layer.
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ParamSpec, TypeVar, cast, get_type_hints
 
@@ -116,10 +116,7 @@ def _leaves(name: str, argument: str, x: Any, its: Specs) -> Iterator[tuple[str,
         if not (x is None and its.optional):
             yield argument, x, its
     elif isinstance(its, dict):
-        if not isinstance(x, dict):
-            raise TreeError(f"{name}: {argument} is a {type(x).__name__}, expected a dict")
-        if x.keys() != its.keys():
-            raise TreeError(f"{name}: {argument} has keys {[*x]}, expected {[*its]}")
+        check_keys(name, argument, x, its)
         for step, child in its.items():
             yield from _leaves(name, f'{argument}["{step}"]', x[step], child)
     else:
@@ -145,6 +142,14 @@ def check_cotangent(name: str, dy: Any, y: Any, argument: str = "dy") -> None:
         raise DtypeError(
             f"{name}: {argument} has dtype {dy.dtype}, expected that of {like}, {y.dtype}"
         )
+
+
+def check_keys(name: str, argument: str, tree: object, keys: Collection[str]) -> None:
+    """Refuse anything but a dict that has just these keys."""
+    if not isinstance(tree, dict):
+        raise TreeError(f"{name}: {argument} is a {type(tree).__name__}, expected a dict")
+    if len(tree) != len(keys) or any(key not in tree for key in keys):
+        raise TreeError(f"{name}: {argument} has keys {[*tree]}, expected {[*keys]}")
 
 
 def check_tuple(name: str, argument: str, x: object, length: int) -> None:

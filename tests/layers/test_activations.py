@@ -151,7 +151,7 @@ def test_shapes_of_what_has_fewer_features() -> None:
             layers.prelu(),
             {},
             TreeError,
-            r"prelu: params has keys \[\], expected \['negative_slope'\]",
+            r"prelu: params has keys \[\], expected \['negative_",
         ),
         (layers.prelu(), None, TreeError, "prelu: params is a NoneType, expected a dict"),
         (

@@ -286,14 +286,24 @@ def with_leaf(layer: str, **leaves: Any) -> Any:
         (PARAMS, X.astype(int), DtypeError, "flat: flatten: x has dtype int64, expected a floa"),
         (PARAMS, X.astype(float), DtypeError, "hidden: dense: x has dtype float64, kernel float3"),
         (PARAMS, np.ones((), np.float32), ShapeError, "flat: flatten: x has shape (), expected a"),
-        ({}, X, TreeError, "hidden: dense: params have [], expected ['kernel', 'bias']"),
-        ({**PARAMS, "hiden": {}}, X, TreeError, "params have ['hiden'], expected names of ['flat"),
-        ({**PARAMS, "act": {"a": X}}, X, TreeError, "act: relu: params have ['a'], expected none"),
+        ({}, X, TreeError, "hidden: dense: params has keys [], expected ['kernel', 'bias']"),
+        (
+            {**PARAMS, "hiden": {}},
+            X,
+            TreeError,
+            "params has keys ['hiden'], expected names of",
+        ),
+        (
+            {**PARAMS, "act": {"a": X}},
+            X,
+            TreeError,
+            "act: relu: params has keys ['a'], expected",
+        ),
         (
             {**PARAMS, "deep": {"inner": {"kernel": X}}},
             X,
             TreeError,
-            "deep: inner: dense: params have ['kernel'], expected ['kernel', 'bias']",
+            "deep: inner: dense: params has keys ['kernel'], expected ['kernel', 'bias']",
         ),
         (
             with_leaf("hidden", kernel=np.ones((4, 5), np.float32)),
@@ -346,7 +356,7 @@ def np_abs(x: Array) -> Array:
 
 
 def test_more_is_refused() -> None:
-    with pytest.raises(TreeError, match=re.escape("state have ['mean'], expected names of ['flat")):
+    with pytest.raises(TreeError, match=re.escape("state has keys ['mean'], expected names")):
         MODEL.forward(PARAMS, {"mean": X}, X)
     with pytest.raises(ShapeError, match=re.escape("dense: x has shape (4,), expected (batch, ")):
         dense(6).forward(PARAMS["hidden"], {}, np.ones(4, np.float32))

@@ -68,5 +68,5 @@ def test_what_does_not_fit_is_refused_by_name() -> None:
         layers.avg_pool(2, 0).init(KEY, (4, 4, 1))
     with pytest.raises(ShapeError, match=r"global_avg_pool: x has shape .* with an entry in space"):
         layers.global_avg_pool.init(KEY, (3,))
-    with pytest.raises(TreeError, match=r"max_pool: params have \['kernel'\], expected none"):
+    with pytest.raises(TreeError, match=r"max_pool: params has keys \['kernel'\], expected \[\]"):
         layers.max_pool(2).forward({"kernel": X}, {}, X)

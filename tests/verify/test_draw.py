@@ -200,7 +200,10 @@ def window_sums(
 
 
 def test_cases_say_which_sizes_and_keywords_go_together() -> None:
-    cases = [{"batch": (2,), "n": 3, "width": 2, "stride": 1}, {"n": 5, "width": 4, "stride": 2}]
+    cases: list[dict[str, Any]] = [
+        {"batch": (2,), "n": 3, "width": 2, "stride": 1},
+        {"n": 5, "width": 4, "stride": 2},
+    ]
     its = signature([window_sums], {}, cases)
     assert its.static == {}
     pool = draw.sizes(its)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from purenn.contract import unchecked
-from purenn.errors import ShapeError, TreeError
+from purenn.contract import check_keys, unchecked
+from purenn.errors import ShapeError
 from purenn.layers.core import Layer, State, check_input, of_rule, vjp_of
 from purenn.ops import activations
 from purenn.typing import Array, Key, Params, Pullback, Shape
@@ -64,10 +64,7 @@ def _trained(rule: Callable[..., Array], leaf: str, first: float) -> Layer:
         return {leaf: np.full((), first, dtype)}, {}, input_shape
 
     def check(params: Any, x: Array) -> None:
-        if not isinstance(params, dict):
-            raise TreeError(f"{name}: params is a {type(params).__name__}, expected a dict")
-        if [*params] != [leaf]:
-            raise TreeError(f"{name}: params have {[*params]}, expected {[leaf]}")
+        check_keys(name, "params", params, (leaf,))
         check_input(name, x)
 
     def forward(params: Params, state: State, x: Array) -> Array:

@@ -147,4 +147,4 @@ def _check_names(params: Any, state: Any, layers: dict[str, Layer]) -> None:
             raise TreeError(f"{what} is a {type(tree).__name__}, expected a dict")
         if not tree.keys() <= layers.keys():
             unknown = [name for name in tree if name not in layers]
-            raise TreeError(f"{what} have {unknown}, expected names of {[*layers]}")
+            raise TreeError(f"{what} has keys {unknown}, expected names of {[*layers]}")

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-from purenn.contract import check_array, check_cotangent, check_floating, unchecked
+from purenn.contract import check_array, check_cotangent, check_floating, check_keys, unchecked
 from purenn.errors import DomainError, DtypeError, ShapeError, TreeError
 from purenn.typing import Array, Key, Params, Pullback, Shape
 
@@ -70,8 +70,7 @@ def without_parameters(
         return {}, {}, shape(input_shape)
 
     def check(params: Params, x: Array) -> None:
-        if params:
-            raise TreeError(f"{name}: params have {[*params]}, expected none")
+        check_keys(name, "params", params, ())
         check_input(name, x)
 
     def forward(params: Params, state: State, x: Array) -> Array:

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from purenn import random
-from purenn.contract import admit, check_array, check_cotangent, unchecked
-from purenn.errors import DomainError, DtypeError, ShapeError, TreeError
+from purenn.contract import admit, check_array, check_cotangent, check_keys, unchecked
+from purenn.errors import DomainError, DtypeError, ShapeError
 from purenn.initializers import lecun_normal, variance_scaling, zeros
 from purenn.layers.core import Layer, State, check_input
 from purenn.ops import linear
@@ -66,10 +66,7 @@ def dense(
 
 
 def _check_dense(params: Params, x: Array, features: int) -> None:
-    if not isinstance(params, dict):
-        raise TreeError(f"dense: params is a {type(params).__name__}, expected a dict")
-    if len(params) != 2 or "kernel" not in params or "bias" not in params:
-        raise TreeError(f"dense: params have {[*params]}, expected ['kernel', 'bias']")
+    check_keys("dense", "params", params, ("kernel", "bias"))
     kernel, bias = params["kernel"], params["bias"]
     check_array("dense", "kernel", kernel)
     check_array("dense", "bias", bias)
@@ -138,17 +135,14 @@ _EMBEDDING = {
 
 
 def _check_embedding(params: Params, x: Array, shape: Shape) -> None:
-    if not isinstance(params, dict):
-        raise TreeError(f"embedding: params is a {type(params).__name__}, expected a dict")
-    if [*params] != ["embedding"]:
-        raise TreeError(f"embedding: params have {[*params]}, expected ['embedding']")
+    check_keys("embedding", "params", params, ("embedding",))
     table = params["embedding"]
     admit("embedding", _EMBEDDING, {"x": x, "embedding": table})
     if table.shape != shape:
         raise ShapeError(f"embedding: embedding has shape {table.shape}, expected {shape}")
 
 
-def _check_size(name: str, argument: str, size: int) -> None:
+def _check_size(name: str, argument: str, size: object) -> None:
     if not isinstance(size, int):
         raise DtypeError(f"{name}: {argument} is a {type(size).__name__}, expected an int")
     if size < 1:

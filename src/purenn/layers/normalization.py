@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from purenn.contract import check_array, check_cotangent, check_floating, unchecked
-from purenn.errors import DomainError, DtypeError, ShapeError, TreeError
+from purenn.contract import check_array, check_cotangent, check_floating, check_keys, unchecked
+from purenn.errors import DomainError, DtypeError, ShapeError
 from purenn.layers.core import Layer, State, check_input, of_rule, vjp_of
 from purenn.ops import normalization as ops
 from purenn.ops._standardize import check_epsilon
@@ -200,10 +200,7 @@ def _check(name: str, params: Params, names: Sequence[str], x: Array) -> None:
 
 
 def _check_leaves(name: str, what: str, tree: Any, names: Sequence[str], size: int) -> None:
-    if not isinstance(tree, dict):
-        raise TreeError(f"{name}: {what} is a {type(tree).__name__}, expected a dict")
-    if tree.keys() != {*names}:
-        raise TreeError(f"{name}: {what} has {[*tree]}, expected {[*names]}")
+    check_keys(name, what, tree, names)
     for leaf in names:
         check_array(name, leaf, tree[leaf])
         check_floating(name, leaf, tree[leaf])
