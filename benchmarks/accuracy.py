@@ -95,7 +95,7 @@ def inputs(rule: Rule, dtype: str, static: Static, seed: int = 0) -> list[Array]
     """
     signature = annotations.signature([rule.f_vjp], {}, rule.cases)
     rng = np.random.default_rng(seed)
-    first = _numbers(rng, max(1, len(variants(rule)) // 2))
+    first = _numbers(rng, max(1, len(variants(rule))))
     if len(signature.positional) == 1:
         first = np.concatenate([first, *(_near(rng, root) for root in roots(rule, static))])
     found = [first]

@@ -39,6 +39,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="all",
         help="the JAX devices that the hand-written rules are compared with (default: all)",
     )
+    parser.addoption(
+        "--seeds",
+        type=int,
+        default=3,
+        help="how many seeds the examiner is tried with on each right rule (default: 3)",
+    )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

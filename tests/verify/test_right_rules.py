@@ -15,7 +15,8 @@ def test_the_rules_are_all_found() -> None:
 
 
 @pytest.mark.parametrize("rule", [*RULES, *BY_NUMBERS], ids=str)
-def test_what_is_right_is_not_accused(rule: Rule) -> None:
-    told = {seed: verify.examine(rule, seed=seed, examples=20, kept=None) for seed in range(10)}
+def test_what_is_right_is_not_accused(rule: Rule, pytestconfig: pytest.Config) -> None:
+    seeds = range(pytestconfig.getoption("--seeds"))
+    told = {seed: verify.examine(rule, seed=seed, examples=20, kept=None) for seed in seeds}
     accused = {seed: verdict.reason for seed, verdict in told.items() if verdict.verdict != "pass"}
     assert accused == {}

@@ -42,7 +42,7 @@ def power(
     rule: Rule,
     *,
     dtypes: Sequence[str] | None = None,
-    examples: int = 40,
+    examples: int = 60,
     seed: int = 0,
     progress: Callable[[], None] = lambda: None,
 ) -> Power:
@@ -100,7 +100,8 @@ def power(
         )
 
         try:
-            search(partial(look, trial), examples, seed, shrink=False)
+            count = max(examples, 12 * len(rule.cases))
+            search(partial(look, trial), count, seed, shrink=False)
         except Exception as error:
             return Power(str(rule), "error", reason=f"the rule itself does not pass: {error}")
     survived = tuple(m.name for m in alive if m.name in excused)
