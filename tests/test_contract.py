@@ -8,6 +8,7 @@ import pytest
 from purenn import tree, verify
 from purenn.contract import admit, rule, unchecked
 from purenn.errors import DomainError, DtypeError, ShapeError, TreeError
+from purenn.ops.activations import relu
 from purenn.typing import (
     Annotated,
     Array,
@@ -248,3 +249,32 @@ def test_dimensions_may_be_known_before() -> None:
         ShapeError, match=r"layer: x has shape .* expected \(batch, in\) with in = 4"
     ):
         admit("layer", specs, {"x": np.ones((2, 3))}, {"in": 4})
+
+
+def test_options_are_checked_in_one_voice() -> None:
+    assert check_integer("f", "size", np.int64(3), least=1) == 3
+    assert check_number("f", "rate", np.float32(0.5), ge=0, lt=1) == 0.5
+    assert check_number("f", "alpha", -2) == -2
+    for value in (True, 2.0, "2", None, np.array(2)):
+        with pytest.raises(DtypeError, match="f: size is .*, expected an int"):
+            check_integer("f", "size", value)
+    with pytest.raises(DomainError, match="f: size is 0, expected at least 1"):
+        check_integer("f", "size", 0, least=1)
+    for value in (True, "0.5", None, np.array([0.5]), 1j):
+        with pytest.raises(DtypeError, match="f: rate is .*, expected a number"):
+            check_number("f", "rate", value)
+    for number in (1.0, -0.1, np.nan):
+        with pytest.raises(
+            DomainError, match=f"f: rate is {number}, expected a finite number ≥ 0 and"
+        ):
+            check_number("f", "rate", number, ge=0, lt=1)
+    with pytest.raises(DomainError, match="f: alpha is inf, expected a finite number$"):
+        check_number("f", "alpha", np.inf)
+
+
+def test_arrays_of_another_kind_are_refused() -> None:
+    for other in (np.ma.masked_array([1.0, 2.0], [0, 1]), np.matrix([[1.0]])):
+        with pytest.raises(DtypeError, match=f"relu: x is a {type(other).__name__}, expected a N"):
+            relu(other)
+    with pytest.raises(DtypeError, match="relu: x has dtype >f4, expected native byte order"):
+        relu(np.ones(2, ">f4"))

@@ -7,7 +7,10 @@ training step does not pay at every layer.
 
 import functools
 import inspect
+import math
+import operator
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from numbers import Real
 from types import MappingProxyType
 from typing import Any, ParamSpec, TypeVar, cast, get_type_hints
 
@@ -161,8 +164,8 @@ def check_tuple(name: str, argument: str, x: object, length: int) -> None:
 
 
 def check_array(name: str, argument: str, x: object) -> None:
-    """Refuse anything but a NumPy array."""
-    if not isinstance(x, np.ndarray):
+    """Refuse anything but a NumPy array; one with a mask or an algebra of its own is none."""
+    if not isinstance(x, np.ndarray) or isinstance(x, np.ma.MaskedArray | np.matrix):
         raise DtypeError(
             f"{name}: {argument} is a {type(x).__name__}, expected a NumPy array "
             "(numpy.asarray makes one)"
@@ -176,6 +179,48 @@ def check_floating(name: str, argument: str, x: Array) -> None:
             f"{name}: {argument} has dtype {x.dtype}, expected a floating dtype "
             "(x.astype(numpy.float32), say)"
         )
+    if not x.dtype.isnative:
+        raise DtypeError(f"{name}: {argument} has dtype {x.dtype}, expected native byte order")
+
+
+def check_integer(name: str, argument: str, value: object, *, least: int | None = None) -> int:
+    """Refuse anything but an int, Python's or NumPy's, of at least ``least``; a bool is none."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
+        raise DtypeError(f"{name}: {argument} is {value!r}, expected an int")
+    if least is not None and value < least:
+        raise DomainError(f"{name}: {argument} is {value}, expected at least {least}")
+    return int(value)
+
+
+def check_number(
+    name: str,
+    argument: str,
+    value: object,
+    *,
+    gt: float | None = None,
+    ge: float | None = None,
+    lt: float | None = None,
+    le: float | None = None,
+) -> float:
+    """Refuse anything but a finite number, Python's or NumPy's, within bounds; a bool is none.
+
+    An option of a rule is a number and not an array of them: it cannot change a shape.
+    """
+    if isinstance(value, bool | np.bool_) or not isinstance(value, Real | np.floating):
+        raise DtypeError(f"{name}: {argument} is {value!r}, expected a number")
+    number = float(value)
+    bounds = [("> ", gt), ("≥ ", ge), ("< ", lt), ("≤ ", le)]
+    given = [(sign, end) for sign, end in bounds if end is not None]
+    inside = math.isfinite(number) and all(_WITHIN[sign](number, end) for sign, end in given)
+    if not inside:
+        expected = " and ".join(f"{sign}{end}" for sign, end in given)
+        raise DomainError(
+            f"{name}: {argument} is {value}, expected a finite number {expected}".rstrip()
+        )
+    return number
+
+
+_WITHIN = {"> ": operator.gt, "≥ ": operator.ge, "< ": operator.lt, "≤ ": operator.le}
 
 
 def _bind(
