@@ -17,7 +17,7 @@ def axes_of(name: str, x: Array, axis: Axis, argument: str = "x") -> Shape:
     if axis is None:
         return tuple(range(x.ndim))
     given = axis if isinstance(axis, tuple) else (axis,)
-    if not all(isinstance(one, int | np.integer) for one in given):
+    if any(isinstance(one, bool) or not isinstance(one, int | np.integer) for one in given):
         raise DtypeError(f"{name}: axis is {axis!r}, expected an int, a tuple of ints or None")
     if not all(-x.ndim <= one < x.ndim for one in given):
         raise ShapeError(f"{name}: axis is {axis}, but {argument} has shape {x.shape}")
@@ -25,6 +25,13 @@ def axes_of(name: str, x: Array, axis: Axis, argument: str = "x") -> Shape:
     if len(set(found)) < len(found):
         raise ShapeError(f"{name}: axis is {axis}, which names an axis of {argument} twice")
     return found
+
+
+def axis_of(name: str, x: Array, axis: int, argument: str = "x") -> int:
+    """One axis counted from the front; refused where ``x`` lacks it."""
+    if isinstance(axis, bool | np.bool_) or not isinstance(axis, int | np.integer):
+        raise DtypeError(f"{name}: axis is {axis!r}, expected an int")
+    return axes_of(name, x, axis, argument)[0]
 
 
 def nonempty_axes(name: str, x: Array, axis: Axis, argument: str = "x") -> Shape:

@@ -1,6 +1,7 @@
 """What the rules share: the precision they compute in, and exponentials that keep their digits."""
 
 import math
+from functools import cache
 
 import numpy as np
 
@@ -57,9 +58,36 @@ def scaled_sigmoid(scale: Values | float, x: Values) -> Values:
     return np.asarray(np.where(x > 0, scale, decay(scale, n)) / (1 + np.exp(n)))
 
 
-def bell(scale: Values, n: Values) -> Values:
+def scaled_sigmoid_slope(scale: Values, n: Values) -> Values:
     """scale·σ′(n) = scale·eⁿ/(1 + eⁿ)² for n ≤ 0."""
     return np.asarray(decay(scale, n) / np.square(1 + np.exp(n)))
+
+
+def above_tangent(u: Values) -> Values:
+    """eᵘ − 1 − u ≥ 0, how far the exponential is above its tangent at 0."""
+    near = np.clip(u, -1, 1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        far = np.expm1(u) - u
+        return np.asarray(np.where(np.abs(u) < 1, above_tangent_series(near) * near * near, far))
+
+
+def above_tangent_series(u: Values) -> Values:
+    """(eᵘ − 1 − u)/u² for |u| ≤ 1, where its terms cancel: 1/2! + u/3! + u²/4! + …"""
+    y = np.zeros_like(u)
+    for coefficient in _coefficients():
+        y = y * u + coefficient
+    return y
+
+
+@cache
+def _coefficients() -> list[float]:
+    """1/20!, …, 1/3!, 1/2!: the next term is 2⁻⁶⁴ of the first."""
+    return [1 / math.factorial(k) for k in range(20, 1, -1)]
+
+
+def masked(x: Values, condition: Values) -> Values:
+    """x where the condition holds, else 0, also for an infinite x."""
+    return np.where(condition, x, np.zeros((), x.dtype))
 
 
 def difference(a: Values, b: Values | float) -> tuple[Values, Values]:

@@ -9,7 +9,15 @@ import numpy as np
 
 from purenn.contract import rule, unchecked
 from purenn.errors import DomainError
-from purenn.ops._numerics import decay, difference, narrow, product, unbroadcast, widen
+from purenn.ops._numerics import (
+    above_tangent_series,
+    decay,
+    difference,
+    narrow,
+    product,
+    unbroadcast,
+    widen,
+)
 from purenn.typing import Annotated, Array, Float, OneOf, Pullback, Values
 
 
@@ -147,7 +155,7 @@ def soft_exponential_vjp(
         with np.errstate(over="ignore"):
             dx = wide * its.slope[0] * its.slope[1]
             larger, less = (wide, dx) if a < 0 else (dx, wide)
-            near = larger * its.length * its.length * _e2(np.clip(its.u, -1, 1))
+            near = larger * its.length * its.length * above_tangent_series(-np.clip(its.u, -1, 1))
             far = larger / scale * ((its.u - 1) / scale) + less / scale / scale
             terms = np.where(close, near, far) + less
         return narrow(dx, x), narrow(unbroadcast(terms, ()), alpha)
@@ -226,11 +234,3 @@ def _ratio(function: Callable[[Values], Values], t: Values) -> Values:
     """function(t)/t, where that goes to 1 at 0."""
     safe = np.where(t == 0, 1, t)
     return np.where(t == 0, 1, function(safe) / safe)
-
-
-def _e2(u: Values) -> Values:
-    """(u − 1 + e⁻ᵘ)/u² = Σ (−u)ᵏ/(k + 2)! for |u| ≤ 1."""
-    y = np.zeros_like(u)
-    for k in reversed(range(18)):
-        y = 1 / math.factorial(k + 2) - u * y
-    return y

@@ -8,7 +8,14 @@ import numpy as np
 
 from purenn.contract import rule, unchecked
 from purenn.errors import ShapeError
-from purenn.ops._numerics import bell, decay, narrow, negative_half, scaled_sigmoid, widen
+from purenn.ops._numerics import (
+    decay,
+    narrow,
+    negative_half,
+    scaled_sigmoid,
+    scaled_sigmoid_slope,
+    widen,
+)
 from purenn.typing import Array, Float, Pullback
 
 
@@ -39,7 +46,7 @@ def silu_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullbac
     def pullback(dy: Array) -> tuple[Array]:
         wide, n = widen(dy), negative_half(x)
         t = (n - _SILU_ROOT[0]) - _SILU_ROOT[1]
-        left = bell(wide * (t + _SILU_EXP_ROOT * np.expm1(t)), n)
+        left = scaled_sigmoid_slope(wide * (t + _SILU_EXP_ROOT * np.expm1(t)), n)
         return (narrow(np.where(x > 0, wide - left, left), x),)
 
     return unchecked(silu)(x), pullback
@@ -112,7 +119,7 @@ def glu_vjp(
     def pullback(dy: Array) -> tuple[Array]:
         a, b = _halves(x, axis)
         wide = widen(dy)
-        da, db = scaled_sigmoid(wide, b), bell(wide * a, negative_half(b))
+        da, db = scaled_sigmoid(wide, b), scaled_sigmoid_slope(wide * a, negative_half(b))
         return (narrow(np.concatenate([da, db], axis), x),)
 
     return unchecked(glu)(x, axis=axis), pullback

@@ -4,7 +4,7 @@ import numpy as np
 
 from purenn.contract import rule, unchecked
 from purenn.errors import ShapeError
-from purenn.ops._numerics import at_least_single, narrow, unbroadcast, widen
+from purenn.ops._numerics import at_least_single, masked, narrow, unbroadcast, widen
 from purenn.typing import Array, Float, Pullback, Values
 
 
@@ -34,7 +34,7 @@ def relu_vjp(
 
     relu′(x) = 1 for x > 0, else 0. At the kink x = 0 the derivative is 0, as in ``jax.nn.relu``.
     """
-    return unchecked(relu)(x), lambda dy: (_where(x > 0, dy),)
+    return unchecked(relu)(x), lambda dy: (masked(dy, x > 0),)
 
 
 @rule
@@ -46,7 +46,7 @@ def relu6(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 @rule
 def relu6_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullback]:
     """relu6 with its pullback: 1 for 0 < x < 6, else 0, at both kinks as in ``jax.nn.relu6``."""
-    return unchecked(relu6)(x), lambda dy: (_where((x > 0) & (x < 6), dy),)
+    return unchecked(relu6)(x), lambda dy: (masked(dy, (x > 0) & (x < 6)),)
 
 
 @rule
@@ -140,7 +140,7 @@ def bipolar_relu_vjp(
     """
 
     def pullback(dy: Array) -> tuple[Array]:
-        return (_where(np.where(_odd(x), x < 0, x > 0), dy),)
+        return (masked(dy, np.where(_odd(x), x < 0, x > 0)),)
 
     return unchecked(bipolar_relu)(x), pullback
 
@@ -180,7 +180,7 @@ def maxout_vjp(
         largest = pieces == np.max(pieces, axis=along, keepdims=True)
         count = np.maximum(np.sum(largest, axis=along), 1)
         share = np.expand_dims(narrow(at_least_single(dy) / count, x), along)
-        return (_where(largest, share).reshape(x.shape),)
+        return (masked(share, largest).reshape(x.shape),)
 
     return unchecked(maxout)(x, num_units=num_units, axis=axis), pullback
 
@@ -228,7 +228,7 @@ def hard_tanh_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pu
 
     relu6 has 0 at its kinks.
     """
-    return unchecked(hard_tanh)(x), lambda dy: (_where(np.abs(x) <= 1, dy),)
+    return unchecked(hard_tanh)(x), lambda dy: (masked(dy, np.abs(x) <= 1),)
 
 
 @rule
@@ -248,7 +248,7 @@ def hard_sigmoid_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"],
     """
 
     def pullback(dy: Array) -> tuple[Array]:
-        return (narrow(_where(np.abs(x) < 3, at_least_single(dy) / 6), dy),)
+        return (narrow(masked(at_least_single(dy) / 6, np.abs(x) < 3), dy),)
 
     return unchecked(hard_sigmoid)(x), pullback
 
@@ -271,7 +271,7 @@ def hard_silu_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pu
     def pullback(dy: Array) -> tuple[Array]:
         wide, d = at_least_single(x), at_least_single(dy)
         inside = (2 * np.clip(wide, -3, 3) + 3) / 6
-        return (narrow(np.where(wide >= 3, d, _where(wide > -3, d * inside)), x),)
+        return (narrow(np.where(wide >= 3, d, masked(d * inside, wide > -3)), x),)
 
     return unchecked(hard_silu)(x), pullback
 
@@ -313,11 +313,6 @@ def sparse_sigmoid_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"
 
     def pullback(dy: Array) -> tuple[Array]:
         half, size = at_least_single(dy) / 2, np.abs(x)
-        return (narrow(np.where(size == 1, half / 2, _where(size < 1, half)), dy),)
+        return (narrow(np.where(size == 1, half / 2, masked(half, size < 1)), dy),)
 
     return unchecked(sparse_sigmoid)(x), pullback
-
-
-def _where(condition: Array, dy: Array) -> Array:
-    """Dy where the condition holds, else 0, also for an infinite dy."""
-    return np.where(condition, dy, np.zeros((), dy.dtype))

@@ -9,7 +9,7 @@ import numpy as np
 
 from purenn.contract import rule, unchecked
 from purenn.errors import DomainError
-from purenn.ops._numerics import bell, narrow, negative_half, scaled_sigmoid, widen
+from purenn.ops._numerics import narrow, negative_half, scaled_sigmoid, scaled_sigmoid_slope, widen
 from purenn.typing import Annotated, Array, Float, OneOf, Pullback, Values
 
 
@@ -29,7 +29,7 @@ def sigmoid_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pull
     """
 
     def pullback(dy: Array) -> tuple[Array]:
-        return (narrow(bell(widen(dy), negative_half(x)), x),)
+        return (narrow(scaled_sigmoid_slope(widen(dy), negative_half(x)), x),)
 
     return unchecked(sigmoid)(x), pullback
 
@@ -49,7 +49,7 @@ def tanh_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullbac
     """
 
     def pullback(dy: Array) -> tuple[Array]:
-        return (narrow(4 * bell(widen(dy), 2 * negative_half(x)), x),)
+        return (narrow(4 * scaled_sigmoid_slope(widen(dy), 2 * negative_half(x)), x),)
 
     return unchecked(tanh)(x), pullback
 
