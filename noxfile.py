@@ -34,7 +34,7 @@ def typecheck(session: nox.Session) -> None:
 
 
 # The examiner's own tests are slow, and so is to examine every rule: once each is enough, with the
-# older of the matrix' two releases of JAX and with the newer. What knows most of JAX runs with both.
+# older and with the newer of the matrix' releases of JAX. What knows most of JAX runs with both.
 _EXAMINATION = "tests/ops/test_rules.py"
 _WITH_BOTH = {"test_exact.py", "test_kinks.py", "test_primitives.py", "test_rules.py"}
 _EXAMINERS = [str(path) for path in sorted(Path("tests/verify").glob("test_*.py"))]

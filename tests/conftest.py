@@ -9,7 +9,7 @@ import jax
 import pytest
 from jaxtyping import install_import_hook
 
-with install_import_hook("purenn", "beartype.beartype"):
+with install_import_hook("purenn", "tests.typechecker.checked"):
     import purenn.initializers
     import purenn.layers
     import purenn.ops

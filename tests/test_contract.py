@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from purenn import tree, verify
-from purenn.contract import admit, rule, unchecked
+from purenn.contract import admit, check_integer, check_number, rule, unchecked
 from purenn.errors import DomainError, DtypeError, ShapeError, TreeError
 from purenn.ops.activations import relu
 from purenn.typing import (
@@ -256,24 +256,24 @@ def test_options_are_checked_in_one_voice() -> None:
     assert check_number("f", "rate", np.float32(0.5), ge=0, lt=1) == 0.5
     assert check_number("f", "alpha", -2) == -2
     for value in (True, 2.0, "2", None, np.array(2)):
-        with pytest.raises(DtypeError, match="f: size is .*, expected an int"):
+        with pytest.raises(DtypeError, match=r"f: size is .*, expected an int"):
             check_integer("f", "size", value)
     with pytest.raises(DomainError, match="f: size is 0, expected at least 1"):
         check_integer("f", "size", 0, least=1)
-    for value in (True, "0.5", None, np.array([0.5]), 1j):
-        with pytest.raises(DtypeError, match="f: rate is .*, expected a number"):
-            check_number("f", "rate", value)
+    for what in (True, "0.5", None, np.array([0.5]), 1j):
+        with pytest.raises(DtypeError, match=r"f: rate is .*, expected a number"):
+            check_number("f", "rate", what)
     for number in (1.0, -0.1, np.nan):
-        with pytest.raises(
-            DomainError, match=f"f: rate is {number}, expected a finite number ≥ 0 and"
-        ):
+        with pytest.raises(DomainError, match=f"f: rate is {number}, expected a finite n"):
             check_number("f", "rate", number, ge=0, lt=1)
-    with pytest.raises(DomainError, match="f: alpha is inf, expected a finite number$"):
+    with pytest.raises(DomainError, match=r"f: alpha is inf, expected a finite number$"):
         check_number("f", "alpha", np.inf)
 
 
 def test_arrays_of_another_kind_are_refused() -> None:
-    for other in (np.ma.masked_array([1.0, 2.0], [0, 1]), np.matrix([[1.0]])):
+    with pytest.warns(PendingDeprecationWarning):
+        matrix = np.matrix([[1.0]])
+    for other in (np.ma.masked_invalid([1.0, np.nan]), matrix):
         with pytest.raises(DtypeError, match=f"relu: x is a {type(other).__name__}, expected a N"):
             relu(other)
     with pytest.raises(DtypeError, match="relu: x has dtype >f4, expected native byte order"):

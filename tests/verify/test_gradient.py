@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from purenn import random, tree
-from purenn.layers import dense, relu, residual, serial, tanh
+from purenn.layers import batch_norm, dense, relu, residual, serial, tanh
 from purenn.ops import losses
 from purenn.training import objective
 from purenn.typing import Array
@@ -349,3 +349,29 @@ def test_the_same_seed_gives_the_same_report() -> None:
     )
     assert first == again
     assert first != other
+
+
+def test_a_bias_that_a_normalization_takes_away_may_keep_its_rounding() -> None:
+    model = serial(hidden=dense(6), norm=batch_norm(), act=relu, out=dense(3))
+    its = objective(model, losses.softmax_cross_entropy_with_integer_labels)
+    params, state, _ = model.init(random.key(1), (5,))
+    rng = np.random.default_rng(0)
+    batch = rng.normal(size=(16, 5)).astype(np.float32), rng.integers(0, 3, 16)
+
+    def check(change: Callable[[Any], Any]) -> None:
+        check_gradient(
+            lambda params, batch: change(its.grad(params, state, batch)),
+            lambda params, batch: its.loss(params, state, batch),
+            params,
+            batch,
+            entries=2,
+        )
+
+    check(lambda grads: grads)
+
+    def with_a_mistake(grads: Any) -> Any:
+        grads["hidden"]["bias"] = grads["hidden"]["bias"] + np.float32(1e-5)
+        return grads
+
+    with pytest.raises(DerivativeError, match=r'"hidden".*"bias"'):
+        check(with_a_mistake)

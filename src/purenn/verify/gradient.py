@@ -275,7 +275,10 @@ def _measure(
     scale = max(terms, *(_largest(leaf.grad) for leaf, _ in along))
     eps = max(leaf.eps for leaf, _ in along)
     rounded += max(_largest(leaf.rounding) for leaf, _ in along)
-    tolerance = min(64 * eps, max(4 * eps, 1e-3)) * scale + min(8 * rounded, 1e-2 * scale)
+    # A derivative that is 0, as of a bias before a normalization, keeps rounding of others' size.
+    others = 8 * eps * max(_largest(leaf.grad) for leaf in gradient)
+    tolerance = min(64 * eps, max(4 * eps, 1e-3)) * scale
+    tolerance += min(8 * rounded, max(1e-2 * scale, others))
     return _Point(where, directions, numeric.sample(line, here, size), got, scale, tolerance)
 
 
