@@ -9,7 +9,9 @@ import jax
 import pytest
 from jaxtyping import install_import_hook
 
-with install_import_hook("purenn", "tests.typechecker.checked"):
+import tests.typechecker
+
+with install_import_hook("purenn", f"{tests.typechecker.__name__}.checked"):
     import purenn.initializers
     import purenn.layers
     import purenn.ops

@@ -67,6 +67,7 @@ def without_parameters(
     def init(
         key: Key, input_shape: Shape, dtype: DTypeLike = np.float32
     ) -> tuple[Params, State, Shape]:
+        check_input_shape(name, input_shape)
         return {}, {}, shape(input_shape)
 
     def check(params: Params, x: Array) -> None:
@@ -114,3 +115,15 @@ def check_input(name: str, x: Array) -> None:
     check_floating(name, "x", x)
     if x.ndim == 0:
         raise ShapeError(f"{name}: x has shape (), expected a batch dimension first")
+
+
+def check_input_shape(name: str, input_shape: object) -> None:
+    """Refuse what is not the shape of an example, such as 784 for (784,)."""
+    if not isinstance(input_shape, tuple) or not all(
+        isinstance(size, int | np.integer) and not isinstance(size, bool) and size >= 0
+        for size in input_shape
+    ):
+        raise ShapeError(
+            f"{name}: input_shape is {input_shape!r}, expected a tuple of sizes ≥ 0, "
+            "those of an example without the batch"
+        )
