@@ -1,5 +1,7 @@
 """What is asked of every rule of the library."""
 
+import re
+
 import jax
 import ml_dtypes
 import numpy as np
@@ -12,17 +14,36 @@ from purenn.verify import Rule
 
 RULES = verify.discover("purenn.ops", against="reference.ops")
 COMMITTED = accuracy.committed()
+# Near x = log(q/(1 − q)) a soft label q and σ(x) cancel: sharp only with exponentials of more bits.
+SOFT_LABELS = {
+    ("sigmoid_binary_cross_entropy", "float64"),
+    ("sigmoid_focal_loss", "float64"),
+}
 ELEMENTWISE = [rule for rule in RULES if accuracy.is_elementwise(rule)]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_against_the_truth_and_jax(rule: Rule, device: jax.Device) -> None:
     """The examiner, and the table that is in the documentation."""
+    assert rule.f is not None
+    assert rule.reference is not None
     for row in accuracy.rows(rule, [device]):
         assert COMMITTED[rule.name, row.dtype] == row.verdict, row
-        if row.verdict == "8 ULP":
+        if accuracy.is_elementwise(rule) and (rule.name, row.dtype) not in SOFT_LABELS:
+            assert row.verdict == "8 ULP"
+        bound, lucky = {"8 ULP": (2, 1), "in tolerance": (8, 1), "as autodiff": (8, 8)}[row.verdict]
+        if row.verdict != "in tolerance" or not accuracy.is_elementwise(rule):
             for error, rival in zip(row.by_hand, row.jax, strict=True):
-                assert error <= max(rival, 2), row
+                assert error <= max(lucky * rival, bound), row
+
+
+def test_the_readme_shows_lines_of_the_table() -> None:
+    table = accuracy.TABLE.read_text()
+    readme = (accuracy.TABLE.parent.parent / "README.md").read_text()
+    shown = [line for line in readme.splitlines() if re.match(r"\| \w+ \| float", line)]
+    assert len(shown) > 5
+    for line in shown:
+        assert line in table
 
 
 def test_the_table_has_no_rule_that_is_gone() -> None:
