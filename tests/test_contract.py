@@ -2,6 +2,7 @@ import inspect
 import re
 from typing import Any, TypedDict, get_args, get_type_hints
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -27,10 +28,10 @@ from purenn.verify import Rule, annotations, draw
 RULES = verify.discover("purenn.ops", against="reference.ops")
 
 
-def inputs(rule: Rule) -> tuple[dict[str, Any], dict[str, Any]]:
+def inputs(rule: Rule, case: int = -1) -> tuple[dict[str, Any], dict[str, Any]]:
     """Arguments that the rule takes, positional ones and keywords."""
     signature = annotations.signature([rule.f_vjp], {}, rule.cases)
-    known, static = draw.sizes(signature)[-1]
+    known, static = draw.sizes(signature)[case]
     hints = get_type_hints(inspect.unwrap(rule.derivative), include_extras=True)
     for name in inspect.signature(rule.f_vjp).parameters:
         values = [m.values for m in get_args(hints[name]) if isinstance(m, OneOf)]
@@ -88,6 +89,34 @@ def test_the_door_keeps_name_text_and_signature(rule: Rule) -> None:
     for function in (rule.f, rule.f_vjp):
         assert inspect.getdoc(function)
         assert inspect.signature(function) == inspect.signature(unchecked(function))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16], ids=["float16", "bfloat16"])
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_half_precision_is_rounded_once(rule: Rule, dtype: Any) -> None:
+    good, static = inputs(rule, case=0)
+    rng = np.random.default_rng(0)
+
+    def half(x: Any) -> Any:
+        is_float = isinstance(x, np.ndarray) and x.dtype.kind == "f"
+        return np.asarray(rng.uniform(0.1, 0.9, x.shape), dtype) if is_float else x
+
+    def single(x: Any) -> Any:
+        is_half = isinstance(x, np.ndarray) and x.dtype == dtype
+        return x.astype(np.float32) if is_half else x
+
+    primals = tree.map(half, good)
+    y, pullback = rule.f_vjp(*primals.values(), **static)
+    y32, pullback32 = rule.f_vjp(*tree.map(single, primals).values(), **static)
+    dy = tree.map(half, tree.map(single, y))
+    halves = tree.leaves((y, pullback(dy)))
+    singles = tree.leaves((y32, pullback32(tree.map(single, dy))))
+    eps = 2.0**-10 if dtype is np.float16 else 2.0**-7
+    for ours, theirs in zip(halves, singles, strict=True):
+        if isinstance(ours, np.ndarray):
+            assert ours.dtype == dtype
+            scale = np.max(np.abs(theirs), initial=0.0)
+            np.testing.assert_allclose(single(ours), theirs, rtol=eps, atol=eps / 8 * scale)
 
 
 @rule

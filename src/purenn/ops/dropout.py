@@ -274,8 +274,7 @@ def _gaussian(x: Array, rate: float, key: Key) -> Array:
     above = np.nextafter(np.float32(-1), np.float32(0))
     u = random.uniform(key, x.shape, np.float32, above, 1).astype(np.float64)
     n = (math.sqrt(2) * erfinv(u)).astype(np.float32).astype(np.float64)
-    m: Array = (1 + n * coarse) + n * fine
-    return m
+    return np.asarray((1 + n * coarse) + n * fine)
 
 
 def _blocks(x: Array, rate: float, block_size: int, key: Key) -> tuple[Array, float]:

@@ -66,7 +66,7 @@ def non_saturating_discriminator_loss(
 
     Goodfellow et al., *Generative adversarial nets*, NIPS 2014, arXiv:1406.2661.
     """
-    real = unchecked(softplus)(-widen(real_scores))
+    real = unchecked(softplus)(np.asarray(-widen(real_scores)))
     return narrow(real + unchecked(softplus)(widen(fake_scores)), real_scores)
 
 
@@ -79,11 +79,11 @@ def non_saturating_discriminator_loss_vjp(
     dreal = −σ(−real)·dL, dfake = σ(fake)·dL. The logarithm of a computed 1 − σ(fake) is −∞ from
     a score of 17 on in float32; softplus has no such end.
     """
-    real, real_pullback = unchecked(softplus_vjp)(-widen(real_scores))
+    real, real_pullback = unchecked(softplus_vjp)(np.asarray(-widen(real_scores)))
     fake, fake_pullback = unchecked(softplus_vjp)(widen(fake_scores))
 
     def pullback(dy: Array) -> tuple[Array, Array]:
-        (dreal,), (dfake,) = real_pullback(-widen(dy)), fake_pullback(widen(dy))
+        (dreal,), (dfake,) = real_pullback(np.asarray(-widen(dy))), fake_pullback(widen(dy))
         return narrow(dreal, real_scores), narrow(dfake, fake_scores)
 
     return narrow(real + fake, real_scores), pullback
@@ -92,7 +92,7 @@ def non_saturating_discriminator_loss_vjp(
 @rule
 def non_saturating_generator_loss(fake_scores: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """−log σ(fake) = softplus(−fake), elementwise; Goodfellow et al. 2014, section 3."""
-    return narrow(unchecked(softplus)(-widen(fake_scores)), fake_scores)
+    return narrow(unchecked(softplus)(np.asarray(-widen(fake_scores))), fake_scores)
 
 
 @rule
@@ -104,10 +104,10 @@ def non_saturating_generator_loss_vjp(
     It is −dL where the discriminator is sure of a fake; the gradient of the minimax game's
     log(1 − σ(fake)), −σ(fake), vanishes there.
     """
-    y, softplus_pullback = unchecked(softplus_vjp)(-widen(fake_scores))
+    y, softplus_pullback = unchecked(softplus_vjp)(np.asarray(-widen(fake_scores)))
 
     def pullback(dy: Array) -> tuple[Array]:
-        (dfake,) = softplus_pullback(-widen(dy))
+        (dfake,) = softplus_pullback(np.asarray(-widen(dy)))
         return (narrow(dfake, fake_scores),)
 
     return narrow(y, fake_scores), pullback
