@@ -107,6 +107,7 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Time a training step beside its bare matrix products and beside JAX."""
+    """Time a training step and convolutions beside their bare matrix products and beside JAX."""
     session.install("-e", ".[verify]")
     session.run("python", "-m", "benchmarks.training_step")
+    session.run("python", "-m", "benchmarks.convolution")

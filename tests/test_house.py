@@ -1,6 +1,7 @@
 """The layout that lets a reader find a rule, its reference and its test by one path segment."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,19 @@ def public(folder: str) -> list[Path]:
 def test_every_module_of_rules_has_its_reference_and_its_tests(path: Path) -> None:
     assert (ROOT / "reference" / path).exists()
     assert (ROOT / "tests" / path.parent / f"test_{path.name}").exists()
+
+
+@pytest.mark.parametrize("path", public("ops"), ids=str)
+def test_every_module_of_rules_says_what_is_public(path: Path) -> None:
+    module = importlib.import_module(".".join(["purenn", *path.with_suffix("").parts]))
+    face = importlib.import_module(module.__name__.rpartition(".")[0])
+    found = getattr(module, "__all__", None) or face.__all__
+    defined = {
+        name
+        for name, member in vars(module).items()
+        if callable(member) and getattr(member, "__module__", "") == module.__name__
+    }
+    assert {name for name in defined if not name.startswith("_")} <= {*found}
 
 
 @pytest.mark.parametrize("path", public("layers"), ids=str)
