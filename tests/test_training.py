@@ -19,7 +19,7 @@ import reference.training
 from purenn import layers, random, regularizers, tree, verify
 from purenn.errors import DomainError, DtypeError, ShapeError, TreeError
 from purenn.layers import Layer, dense, relu, residual, serial
-from purenn.ops import linear, losses
+from purenn.ops import _linear, losses
 from purenn.optimizers import adam, sgd
 from purenn.training import TrainState, batches, fit, init_state, objective, train_step
 from purenn.typing import Array
@@ -147,13 +147,13 @@ def test_equal_weights_change_nothing_and_weight_0_takes_an_example_out() -> Non
 
 def test_the_first_layer_computes_no_input_cotangent(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    compute = linear.dense_input_cotangent
+    compute = _linear.dense_input_cotangent
 
     def spy(kernel: Array, dy: Array) -> Array:
         seen.append(kernel.shape)
         return compute(kernel, dy)
 
-    monkeypatch.setattr(linear, "dense_input_cotangent", spy)
+    monkeypatch.setattr(_linear, "dense_input_cotangent", spy)
     params, state, _ = MODEL.init(KEY, (4,), np.float64)
     ours = objective(MODEL, losses.squared_error)
     ours.grad(params, state, draw_batch(0, 4, "squared_error", weighted=False))

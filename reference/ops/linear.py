@@ -14,9 +14,9 @@ def dense(
 
 def embedding(
     ids: Annotated[Int[Array, "*batch"], Index("vocabulary")],
-    table: Float[Array, "vocabulary features"],
+    embedding: Float[Array, "vocabulary features"],
 ) -> Float[Array, "*batch features"]:
-    return jnp.take(table, ids, axis=0)
+    return jnp.take(embedding, ids, axis=0)
 
 
 def bilinear(

@@ -16,7 +16,7 @@ import reference.layers
 from purenn import layers, ops, random, tree
 from purenn.errors import DomainError, DtypeError, ShapeError, TreeError
 from purenn.layers import Layer, dense, flatten, relu, residual, serial
-from purenn.ops import linear
+from purenn.ops import _linear
 from purenn.typing import Array, Shape
 
 ACTIVATIONS = [
@@ -161,13 +161,13 @@ def test_activation_takes_a_rule_of_ones_own() -> None:
 def input_cotangents(monkeypatch: pytest.MonkeyPatch) -> list[Shape]:
     """The shapes of the kernels whose input cotangent was computed."""
     seen: list[Shape] = []
-    compute = linear.dense_input_cotangent
+    compute = _linear.dense_input_cotangent
 
     def spy(kernel: Array, dy: Array) -> Array:
         seen.append(kernel.shape)
         return compute(kernel, dy)
 
-    monkeypatch.setattr(linear, "dense_input_cotangent", spy)
+    monkeypatch.setattr(_linear, "dense_input_cotangent", spy)
     return seen
 
 
@@ -409,8 +409,21 @@ def test_a_cotangent_that_does_not_fit_is_refused(
 def test_what_newcomers_write_is_refused_with_a_hint() -> None:
     with pytest.raises(TypeError, match=r"serial: a layer has no name; write serial\(hidden="):
         serial(dense(3))
-    with pytest.raises(DtypeError, match="dense: features is a float, expected an int"):
+    with pytest.raises(DtypeError, match=r"dense: features is 2.5, expected an int"):
         inspect.unwrap(dense)(2.5)
     model = serial(out=dense(3))
     with pytest.raises(TreeError, match="params is a NoneType, expected a dict"):
         inspect.unwrap(model.forward)(None, {}, np.ones((2, 2)))
+
+
+def test_a_residual_sum_overflows_without_a_warning() -> None:
+    big = np.full((1, 1), 60000, np.float16)
+    y, pullback, _ = residual(relu).vjp({}, {}, big)
+    assert y == pullback(big)[1] == np.inf
+
+
+@pytest.mark.parametrize("wrong", [64, None, (-1,), (2.0,), [4]])
+@pytest.mark.parametrize("layer", [dense(2), relu, flatten, layers.embedding(3, 2)])
+def test_an_input_shape_that_is_none_is_refused(layer: Layer, wrong: Any) -> None:
+    with pytest.raises(ShapeError, match=r"^\w+: input_shape is .*, expected a tuple of sizes ≥ 0"):
+        inspect.unwrap(layer.init)(KEY, wrong)

@@ -142,3 +142,29 @@ def test_what_does_not_fit_a_bilinear_map_is_refused_by_name() -> None:
         linear.bilinear(x1, np.ones((3, 4)), kernel, bias)
     with pytest.raises(ShapeError, match=r"bilinear: kernel has shape \(5, 3, 4\).* with in1 = 3"):
         linear.bilinear(x1, x2, np.ones((5, 3, 4)), bias)
+
+
+@pytest.mark.parametrize("shape", [(1024, 10), (16384, 64), (200001, 2)])
+def test_long_sums_of_a_batch_keep_their_digits(shape: tuple[int, int]) -> None:
+    dy = np.abs(np.random.default_rng(0).normal(size=shape)).astype(np.float32)
+    x, kernel = np.ones((shape[0], 1), np.float32), np.ones((1, shape[1]), np.float32)
+    _, _, dbias = linear.dense_vjp(x, kernel, kernel[0])[1](dy)
+    ids = np.zeros(len(x), np.int64)
+    _, dtable = linear.embedding_vjp(ids, kernel)[1](dy)
+    exact = dy.sum(axis=0, dtype=np.float64)
+    for ours, ulps in ((dbias, 2), (dtable[0], 0.5)):
+        assert np.max(np.abs(ours - exact) / np.spacing(ours)) <= ulps
+
+
+def test_infinite_sums_and_products_come_without_a_warning() -> None:
+    x, kernel = np.full((2, 2), 1e30, np.float32), np.full((2, 2), 1e30, np.float32)
+    y, pullback = linear.dense_vjp(x, kernel, kernel[0])
+    for product in (y, *pullback(kernel)[:2]):
+        assert (product == np.inf).all()
+    big = np.full((2, 1), 3e38, np.float32)
+    assert linear.embedding_vjp(np.zeros(2, int), big)[1](big)[1][0] == np.inf
+    assert linear.dense_vjp(big, big[:1], big[0])[1](big)[2] == np.inf
+    huge = np.full((1, 1), 1e300)
+    y, pullback = linear.bilinear_vjp(huge, huge, huge[..., None], huge[0])
+    assert y == np.inf
+    assert all((cotangent == np.inf).all() for cotangent in pullback(huge)[:3])

@@ -123,7 +123,7 @@ def residual(layer: Layer) -> Layer:
     def forward(params: Params, state: State, x: Array) -> Array:
         y = layer.forward(params, state, x)
         check(x.shape, y.shape)
-        return x + y
+        return _sum(x, y)
 
     def vjp(
         params: Params, state: State, x: Array, key: Key | None = None
@@ -133,11 +133,16 @@ def residual(layer: Layer) -> Layer:
 
         def pullback(dy: Array, *, input_cotangent: bool = True) -> tuple[Params, Array | None]:
             dparams, dx = through(dy, input_cotangent=input_cotangent)
-            return dparams, dy + dx if input_cotangent else None
+            return dparams, _sum(dy, dx) if input_cotangent else None
 
-        return x + y, pullback, new_state
+        return _sum(x, y), pullback, new_state
 
     return Layer(init, forward, vjp, layer.stochastic)
+
+
+def _sum(a: Array, b: Array) -> Array:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(a + b)
 
 
 def _check_names(params: Any, state: Any, layers: dict[str, Layer]) -> None:

@@ -6,11 +6,18 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from purenn import random
-from purenn.contract import admit, check_array, check_cotangent, check_keys, unchecked
-from purenn.errors import DomainError, DtypeError, ShapeError
+from purenn.contract import (
+    admit,
+    check_array,
+    check_cotangent,
+    check_integer,
+    check_keys,
+    unchecked,
+)
+from purenn.errors import DtypeError, ShapeError
 from purenn.initializers import lecun_normal, variance_scaling, zeros
-from purenn.layers.core import Layer, State, check_input
-from purenn.ops import linear
+from purenn.layers.core import Layer, State, check_input, check_input_shape
+from purenn.ops import _linear, linear
 from purenn.typing import Array, Index, Key, Params, Pullback, Shape, Spec
 
 default_kernel_init = lecun_normal()
@@ -25,16 +32,18 @@ def dense(
 ) -> Layer:
     """x·W + b along the last axis, as ``flax.linen.Dense``.
 
-    Parameters: ``kernel`` W (in, features) and ``bias`` b (features,).
+    Parameters: ``kernel`` W (in, features) and ``bias`` b (features,), which it always has.
 
     Raises:
         DomainError: ``features`` is less than 1.
+        DtypeError: ``features`` is no int.
     """
-    _check_size("dense", "features", features)
+    features = check_integer("dense", "features", features, least=1)
 
     def init(
         key: Key, input_shape: Shape, dtype: DTypeLike = np.float32
     ) -> tuple[Params, State, Shape]:
+        check_input_shape("dense", input_shape)
         if not input_shape:
             raise ShapeError("dense: input_shape is (), expected at least the number of features")
         kernel_key, bias_key = random.split(key)
@@ -56,8 +65,8 @@ def dense(
 
         def pullback(dy: Array, *, input_cotangent: bool = True) -> tuple[Params, Array | None]:
             check_cotangent("dense", dy, y)
-            dkernel, dbias = linear.dense_parameter_cotangents(x, dy)
-            dx = linear.dense_input_cotangent(kernel, dy) if input_cotangent else None
+            dkernel, dbias = _linear.dense_parameter_cotangents(x, dy)
+            dx = _linear.dense_input_cotangent(kernel, dy) if input_cotangent else None
             return {"kernel": dkernel, "bias": dbias}, dx
 
         return y, pullback, state
@@ -99,13 +108,15 @@ def embedding(
     Raises:
         DomainError: a size is less than 1; when the returned functions are called, for an id
             that names no row.
+        DtypeError: a size is no int.
     """
-    _check_size("embedding", "num_embeddings", num_embeddings)
-    _check_size("embedding", "features", features)
+    num_embeddings = check_integer("embedding", "num_embeddings", num_embeddings, least=1)
+    features = check_integer("embedding", "features", features, least=1)
 
     def init(
         key: Key, input_shape: Shape, dtype: DTypeLike = np.float32
     ) -> tuple[Params, State, Shape]:
+        check_input_shape("embedding", input_shape)
         table = embedding_init(key, (num_embeddings, features), dtype)
         return {"embedding": table}, {}, (*input_shape, features)
 
@@ -121,7 +132,7 @@ def embedding(
 
         def pullback(dy: Array, *, input_cotangent: bool = True) -> tuple[Params, None]:
             check_cotangent("embedding", dy, y)
-            return {"embedding": linear.embedding_table_cotangent(x, table, dy)}, None
+            return {"embedding": _linear.embedding_table_cotangent(x, table, dy)}, None
 
         return y, pullback, state
 
@@ -140,10 +151,3 @@ def _check_embedding(params: Params, x: Array, shape: Shape) -> None:
     admit("embedding", _EMBEDDING, {"x": x, "embedding": table})
     if table.shape != shape:
         raise ShapeError(f"embedding: embedding has shape {table.shape}, expected {shape}")
-
-
-def _check_size(name: str, argument: str, size: object) -> None:
-    if not isinstance(size, int):
-        raise DtypeError(f"{name}: {argument} is a {type(size).__name__}, expected an int")
-    if size < 1:
-        raise DomainError(f"{name}: {argument} is {size}, expected at least 1")
