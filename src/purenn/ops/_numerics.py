@@ -131,6 +131,21 @@ def subtract_maximum(x: Array, axis: int) -> tuple[Array, Array]:
     return difference(x, np.max(x, axis=axis, keepdims=True))
 
 
+def fold_rows(x: Array, operation: np.ufunc = np.add) -> Array:
+    """Σ over the axis before the last, or another ``operation`` than +.
+
+    One half of the rows is added to the other until few are left: that rounds log₂ n times where
+    a running sum, as ``numpy.sum`` has it along such an axis, does n times and takes twice as long.
+    """
+    while (count := x.shape[-2]) > 8:
+        half = count // 2
+        folded = np.asarray(operation(x[..., :half, :], x[..., half : 2 * half, :]))
+        if count % 2:
+            folded[..., 0, :] = operation(folded[..., 0, :], x[..., -1, :])
+        x = folded
+    return np.asarray(operation.reduce(x, axis=-2))
+
+
 def unbroadcast(dy: Values, shape: Shape) -> Values:
     """Sum over the dimensions in which an array of ``shape`` was repeated: the transpose of that.
 
