@@ -8,7 +8,7 @@ import pytest
 
 from purenn import layers, random
 from purenn.errors import DomainError, DtypeError, ShapeError, TreeError
-from purenn.ops import _correlation, convolution
+from purenn.ops import _convolution, _correlation
 from purenn.typing import Array
 
 KEY = random.key(0)
@@ -93,7 +93,7 @@ def test_no_work_is_spent_on_an_input_cotangent_that_nobody_wants(
         calls.append(kernel.shape)
         return actual(kernel, dy, plan)
 
-    monkeypatch.setattr(convolution, "input_cotangent", counted)
+    monkeypatch.setattr(_convolution, "input_cotangent", counted)
     y, pullback, _ = model.vjp(params, state, np.ones((2, 5, 1), np.float32))
     pullback(y, input_cotangent=False)
     assert calls == [(3, 2, 1)]
@@ -121,13 +121,34 @@ def test_a_bias_is_summed_without_losing_its_digits() -> None:
     np.testing.assert_allclose(dparams["bias"], 2**20 * np.float64(np.float32(1 / 3)), rtol=1e-6)
 
 
+@pytest.mark.parametrize("make", [layers.conv, layers.conv_transpose])
+def test_the_bias_is_added_before_the_sum_is_rounded_to_half_precision(make: Any) -> None:
+    layer = make(1, 1)
+    x, kernel = np.array([[[2048, 1]]], np.float16), np.ones((1, 2, 1), np.float16)
+    params = {"kernel": kernel, "bias": np.ones(1, np.float16)}
+    y, _, _ = layer.vjp(params, {}, x)
+    assert y == layer.forward(params, {}, x) == 2050  # 2048 + 1 is 2048 in half precision
+
+
+def test_an_infinite_bias_sum_comes_without_a_warning() -> None:
+    layer = layers.conv(1, 1)
+    big = np.full((1, 2, 1), 3e38, np.float32)
+    y, pullback, _ = layer.vjp({"kernel": big[:, :1], "bias": big[0, 0]}, {}, big)
+    assert (y == np.inf).all()
+    assert pullback(big)[0]["bias"] == np.inf
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
         (lambda: layers.conv(0, 3), DomainError, "conv: features is 0, expected at least 1"),
-        (lambda: layers.conv(2, (3, 0)), DomainError, r"conv: kernel_size is \(3, 0\), expected"),
+        (lambda: layers.conv(2, (3, 0)), DomainError, "conv: kernel_size is 0, expected"),
         (lambda: layers.conv(2, 3, strides=(1, 2)), ShapeError, r"conv: strides is \(1, 2\)"),
         (lambda: layers.conv(2, 3, strides=0), DomainError, "conv: strides is 0, expected at"),
+        (lambda: layers.conv(2, ()), ShapeError, r"conv: kernel_size is \(\), expected"),
+        (lambda: layers.conv(2, 3, padding="FOO"), DomainError, "conv: padding is 'FOO'"),
+        (lambda: layers.conv(3, 3, feature_group_count=2), ShapeError, "a divisor of out = 3"),
+        (lambda: layers.conv_transpose(2, 3, padding="FOO"), DomainError, "padding is 'FOO'"),
         (lambda: layers.conv(2, 3, kernel_dilation=-1), DomainError, "kernel_dilation is -1"),
         (lambda: layers.conv(2, 3, input_dilation=0), DomainError, "input_dilation is 0"),
         (lambda: layers.conv(2, 3, feature_group_count=0), DomainError, "group_count is 0"),
@@ -147,7 +168,7 @@ def test_what_cannot_be_is_refused_when_it_is_made(
         ((5, 1), {}, ShapeError, r"conv: input_shape is \(5, 1\), expected \(_, _, in\)"),
         ((5, 2, 1), {"padding": "VALID"}, ShapeError, r"window has shape \(3, 3\)"),
         ((5, 5, 3), {"feature_group_count": 2}, ShapeError, "expected a divisor of in = 3"),
-        ((5, 5, 1), {"padding": "FULL"}, DomainError, "padding is 'FULL'"),
+        ((5, 5, -1), {}, ShapeError, "input_shape is .*, expected a tuple of sizes ≥ 0"),
     ],
 )
 def test_what_does_not_fit_is_refused_at_the_beginning(

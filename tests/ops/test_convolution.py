@@ -1,4 +1,5 @@
 import itertools
+from inspect import unwrap
 from typing import Any
 
 import hypothesis.strategies as st
@@ -10,9 +11,10 @@ from hypothesis import given, settings
 import reference.ops.convolution as theirs
 from purenn.errors import DomainError, DtypeError, ShapeError
 from purenn.ops import _correlation
+from purenn.ops._convolution import conv_cotangents
+from purenn.ops._windows import as_tuple
 from purenn.ops.convolution import (
     conv,
-    conv_cotangents,
     conv_transpose,
     conv_transpose_vjp,
     conv_vjp,
@@ -294,8 +296,11 @@ def test_each_cotangent_alone() -> None:
         ({"padding": "FULL"}, DomainError, "padding is 'FULL', expected 'SAME'"),
         ({"padding": (1, 1, 1)}, ShapeError, r"padding is \(1, 1, 1\), of length 3; .* or 2"),
         ({"strides": 0}, DomainError, "strides is 0, expected at least 1"),
-        ({"strides": (1, -1)}, DomainError, r"strides is \(1, -1\), expected at least 1"),
+        ({"strides": (1, -1)}, DomainError, "strides is -1, expected at least 1"),
         ({"strides": (1,)}, ShapeError, r"strides is \(1,\), of length 1; .* or 2"),
+        ({"strides": True}, DtypeError, "strides is True, expected an int"),
+        ({"padding": (True, 1)}, DtypeError, "padding is True, expected an int"),
+        ({"strides": 10**30}, DomainError, "strides is 1000.*, expected at most 2147483647"),
         ({"kernel_dilation": -1}, DomainError, "kernel_dilation is -1, expected at least 1"),
         ({"input_dilation": 0}, DomainError, "input_dilation is 0, expected at least 1"),
         ({"input_dilation": 2}, DomainError, "padding is 'SAME' and input_dilation 2, expected"),
@@ -324,8 +329,37 @@ def test_what_cannot_be_transposed_is_refused_by_name() -> None:
         conv_transpose(x, kernel, padding="SAME_LOWER")
     with pytest.raises(ShapeError, match=r"conv_transpose: the window has shape \(3, 5\)"):
         conv_transpose(x, kernel, padding=-1)
+    with pytest.raises(
+        ShapeError, match=r"conv_transpose: x has shape .* an entry in space for pad"
+    ):
+        conv_transpose(x[:, :0], kernel, strides=2)
     with pytest.raises(DomainError, match="conv_transpose: strides is 0, expected at least 1"):
         conv_transpose_vjp(x, kernel, strides=0)
+
+
+def test_infinite_products_come_without_a_warning() -> None:
+    x, kernel = np.full((1, 3, 3, 5), 1e30, np.float32), np.full((2, 2, 5, 5), 1e30, np.float32)
+    for f_vjp in (conv_vjp, conv_transpose_vjp):
+        y, pullback = f_vjp(x, kernel, padding=0)
+        for product in (y, *pullback(np.full_like(y, 1e30))):
+            assert (product == np.inf).all()
+
+
+def test_sizes_of_numpy_are_taken_and_others_refused() -> None:
+    sizes = as_tuple("f", "strides", (np.int64(2), 3), 2)
+    assert sizes == (2, 3)
+    assert {type(size) for size in sizes} == {int}
+    for wrong in (2.0, None, True, "2"):
+        with pytest.raises(DtypeError, match=f"f: strides is {wrong!r}, expected an int"):
+            as_tuple("f", "strides", wrong, 2)
+
+
+@pytest.mark.parametrize("f", [conv, conv_transpose])
+def test_padding_may_be_in_lower_case(f: Any) -> None:
+    x, kernel = normal(2, 4, 4, 3), normal(3, 3, 3, 3)
+    np.testing.assert_array_equal(
+        f(x, kernel, strides=2, padding="same"), f(x, kernel, strides=2, padding="SAME")
+    )
 
 
 @pytest.mark.parametrize("f", [conv, conv_transpose])
@@ -391,8 +425,8 @@ def test_a_receptive_field_is_where_the_input_cotangent_is_not_zero() -> None:
     ("layers", "size", "error", "message"),
     [
         ([], 0, DomainError, "receptive_field: size is 0, expected at least 1"),
-        ([(3, 1.0, 0)], 9, DtypeError, r"layers\[0\]: stride is 1.0, expected ints"),
-        ([(3, 1, 0.5)], 9, DtypeError, r"layers\[0\]: padding is 0.5, expected ints"),
+        ([(3, 1.0, 0)], 9, DtypeError, r"layers\[0\]: stride is 1.0, expected an int"),
+        ([(3, 1, 0.5)], 9, DtypeError, r"layers\[0\]: padding is 0.5, expected an int"),
         ([(3, 1, [(1, 1, 1)])], 9, ShapeError, r"layers\[0\]: padding .* expected pairs \(low, h"),
         ([(3, 1)], 9, ShapeError, r"layers\[0\] is \(3, 1\), expected \(kernel, stride, padding"),
         ([3], 9, ShapeError, r"layers\[0\] is 3, expected \(kernel"),
@@ -401,6 +435,8 @@ def test_a_receptive_field_is_where_the_input_cotangent_is_not_zero() -> None:
         ([(3, 1, 0), (3, 1, -1)], 9, DomainError, r"layers\[1\]: padding is -1, expected at least"),
         ([(3, 1, 0, 0)], 9, DomainError, r"layers\[0\]: dilation is 0, expected at least 1"),
         ([(3, 4, 0), (3, 1, 0)], 9, ShapeError, r"layers\[1\]: the window has shape \(3,\)"),
+        ([(3, 1, [(0, -1)])], 9, DomainError, r"layers\[0\]: padding .* expected at least 0"),
+        (None, 9, ShapeError, r"receptive_field: layers is None, expected a sequence of \(kernel"),
         ([(3, 1, "FULL")], 9, DomainError, r"layers\[0\]: padding is 'FULL'"),
     ],
 )
@@ -408,4 +444,4 @@ def test_receptive_field_refuses_by_name(
     layers: Any, size: Any, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        receptive_field(layers, size)
+        unwrap(receptive_field)(layers, size)

@@ -7,14 +7,14 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from purenn import random
-from purenn.contract import admit, check_cotangent, unchecked
+from purenn.contract import admit, check_cotangent, check_integer
 from purenn.errors import ShapeError
 from purenn.initializers import zeros
-from purenn.layers.core import Layer, State, check_input
+from purenn.layers.core import Layer, State, check_input, check_input_shape
 from purenn.layers.linear import default_kernel_init
-from purenn.ops import convolution
-from purenn.ops._numerics import at_least_single, narrow
-from purenn.ops._windows import Padding, Sizes, as_tuple
+from purenn.ops import _convolution
+from purenn.ops._linear import bias_cotangent
+from purenn.ops._windows import LARGEST, Padding, Sizes, as_tuple, rank_of
 from purenn.typing import Array, Key, Params, Pullback, Shape, Spec, Specs
 
 
@@ -40,9 +40,9 @@ def conv(
     ``use_bias`` is false, ``bias`` (features,).
 
     Raises:
-        DomainError: a number is less than 1.
-        ShapeError: an option is for another number of dimensions than ``kernel_size``; when the
-            layer is used, the input does not fit.
+        DomainError: a number is less than 1, or the padding unknown.
+        ShapeError: an option is for another number of dimensions than ``kernel_size``, or the
+            groups do not divide ``features``; when the layer is used, the input does not fit.
         DtypeError: a number is no int.
     """
     options = {
@@ -52,7 +52,8 @@ def conv(
         "kernel_dilation": kernel_dilation,
         "feature_group_count": feature_group_count,
     }
-    (groups,) = as_tuple("conv", "feature_group_count", feature_group_count, 1)
+    features = check_integer("conv", "features", features, least=1)
+    groups = check_integer("conv", "feature_group_count", feature_group_count, least=1)
     return _layer(
         "conv",
         features,
@@ -70,10 +71,10 @@ def conv_transpose(
     strides: Sizes = 1,
     padding: Padding = "SAME",
     kernel_dilation: Sizes = 1,
+    transpose_kernel: bool = False,
     use_bias: bool = True,
     kernel_init: Callable[..., Array] = default_kernel_init,
     bias_init: Callable[..., Array] = zeros,
-    transpose_kernel: bool = False,
 ) -> Layer:
     """Convolve the input dilated by ``strides`` and add a bias, as ``flax.linen.ConvTranspose``.
 
@@ -93,6 +94,7 @@ def conv_transpose(
         "kernel_dilation": kernel_dilation,
         "transpose_kernel": transpose_kernel,
     }
+    features = check_integer("conv_transpose", "features", features, least=1)
     return _layer(
         "conv_transpose",
         features,
@@ -112,14 +114,13 @@ def _layer(
     initializers: tuple[Callable[..., Array], Callable[..., Array] | None],
 ) -> Layer:
     """The layer of the rule ``name``; ``ends`` are the last sizes of the kernel for so many in."""
-    shape = getattr(convolution, f"{name}_shape")
-    apply = getattr(convolution, name)
-    cotangents = getattr(convolution, f"{name}_cotangents")
-    rank = 1 if isinstance(kernel_size, int) else len(kernel_size)
-    window = as_tuple(name, "kernel_size", kernel_size, rank)
-    as_tuple(name, "features", features, 1)
-    for option in options.keys() & {"strides", "input_dilation", "kernel_dilation"}:
-        as_tuple(name, option, options[option], rank)
+    shape = getattr(_convolution, f"{name}_shape")
+    cotangents = getattr(_convolution, f"{name}_cotangents")
+    window = as_tuple(name, "kernel_size", kernel_size, rank_of(name, "kernel_size", kernel_size))
+    rank = len(window)
+    groups = options.get("feature_group_count", 1)
+    # What an input as large as any cannot have, none can.
+    shape((1, *(LARGEST,) * rank, groups), (*window, *ends(groups)), **options)
     kernel_init, bias_init = initializers
     leaves = {"kernel": Spec(("*kernel",), "floating", ())}
     if bias_init:
@@ -133,6 +134,7 @@ def _layer(
     def init(
         key: Key, input_shape: Shape, dtype: DTypeLike = np.float32
     ) -> tuple[Params, State, Shape]:
+        check_input_shape(name, input_shape)
         if len(input_shape) != rank + 1:
             raise ShapeError(f"{name}: input_shape is {input_shape}, expected {expected}")
         kernel_shape = (*window, *ends(input_shape[-1]))
@@ -151,35 +153,24 @@ def _layer(
         }
         admit(name, specs, {"x": x, "params": params}, known)
 
-    def biased(y: Array, params: Params) -> Array:
-        return y + params["bias"] if bias_init else y
-
     def forward(params: Params, state: State, x: Array) -> Array:
         check(params, x)
-        return biased(unchecked(apply)(x, params["kernel"], **options), params)
+        y, _, _ = cotangents(x, params["kernel"], params.get("bias"), **options)
+        return y  # type: ignore[no-any-return]
 
     def vjp(
         params: Params, state: State, x: Array, key: Key | None = None
     ) -> tuple[Array, Pullback, State]:
         check(params, x)
-        y, to_input, to_kernel = cotangents(x, params["kernel"], **options)
-        y = biased(y, params)
+        y, to_input, to_kernel = cotangents(x, params["kernel"], params.get("bias"), **options)
 
         def pullback(dy: Array, *, input_cotangent: bool = True) -> tuple[Params, Array | None]:
             check_cotangent(name, dy, y)
             dparams = {"kernel": to_kernel(dy)}
             if bias_init:
-                dparams["bias"] = _bias_cotangent(dy)
+                dparams["bias"] = bias_cotangent(dy)
             return dparams, to_input(dy) if input_cotangent else None
 
         return y, pullback, state
 
     return Layer(init, forward, vjp)
-
-
-def _bias_cotangent(dy: Array) -> Array:
-    """Σdy over batch and space; axis by axis, as long sums in one go would lose more digits."""
-    total = at_least_single(dy)
-    while total.ndim > 1:
-        total = np.add.reduce(total, axis=0)
-    return narrow(total, dy)

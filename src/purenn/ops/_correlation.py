@@ -43,17 +43,21 @@ class Plan(NamedTuple):
     groups: int
 
 
-def correlate(x: Array, kernel: Array, plan: Plan) -> Array:
-    """yₙₒⱼ = Σₜᵢ xₙ,ₒₛ₊ₜ,ᵢ Wₜᵢⱼ, s the stride, t over the window, i over the group of j."""
+@np.errstate(over="ignore", invalid="ignore")
+def correlate(x: Array, kernel: Array, plan: Plan, bias: Array | None = None) -> Array:
+    """yₙₒⱼ = Σₜᵢ xₙ,ₒₛ₊ₜ,ᵢ Wₜᵢⱼ + bⱼ, s the stride, t over the window, i over the group of j."""
     features = kernel.shape[-1]
     weights = at_least_single(kernel)
     weights = weights.reshape(prod(kernel.shape[:-1]), plan.groups, features // plan.groups)
     y = np.empty((len(x), *plan.outputs, features), weights.dtype)
     for here, columns in _columns(x, plan):
         np.matmul(columns, weights.swapaxes(0, 1), out=_rows(y[here], plan))
+        if bias is not None:
+            y[here] += bias
     return narrow(y, x)
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def kernel_cotangent(x: Array, dy: Array, plan: Plan) -> Array:
     """dWₜᵢⱼ = Σₙₒ xₙ,ₒₛ₊ₜ,ᵢ dyₙₒⱼ."""
     inputs, features = x.shape[-1] // plan.groups, dy.shape[-1]
@@ -65,8 +69,9 @@ def kernel_cotangent(x: Array, dy: Array, plan: Plan) -> Array:
     return narrow(dkernel.swapaxes(0, 1).reshape(*plan.window, inputs, features), x)
 
 
-def input_cotangent(kernel: Array, dy: Array, plan: Plan) -> Array:
-    """dxₙ,ₒₛ₊ₜ,ᵢ = Σⱼ dyₙₒⱼ Wₜᵢⱼ, summed over the o and t of a place; tap by tap."""
+@np.errstate(over="ignore", invalid="ignore")
+def input_cotangent(kernel: Array, dy: Array, plan: Plan, bias: Array | None = None) -> Array:
+    """dxₙ,ₒₛ₊ₜ,ᵢ = Σⱼ dyₙₒⱼ Wₜᵢⱼ + bᵢ, summed over the o and t of a place; tap by tap."""
     dy, weights = at_least_single(dy), at_least_single(kernel)
     channels = plan.groups * kernel.shape[-2]
     source, inside, extents = _placement(plan)
@@ -83,6 +88,8 @@ def input_cotangent(kernel: Array, dy: Array, plan: Plan) -> Array:
             padded[:, *shown] += part
         if inside is not None:
             target[...] = padded[:, *inside]
+        if bias is not None:
+            dx[first : first + images] += bias
     return narrow(dx, kernel)
 
 

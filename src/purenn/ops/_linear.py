@@ -15,12 +15,20 @@ def dense_input_cotangent(kernel: Array, dy: Array) -> Array:
 
 
 def dense_parameter_cotangents(x: Array, dy: Array) -> tuple[Array, Array]:
-    """``dW = xᵀ·dy`` and ``db = 1ᵀ·dy``."""
+    """``dW = xᵀ·dy`` and ``db``."""
     count = math.prod(x.shape[:-1])
     rows = at_least_single(x).reshape(count, x.shape[-1])
     dy_rows = at_least_single(dy).reshape(count, dy.shape[-1])
     with np.errstate(over="ignore", invalid="ignore"):
-        return narrow(rows.T @ dy_rows, x), narrow(fold_rows(dy_rows), x)
+        dkernel = narrow(rows.T @ dy_rows, x)
+    return dkernel, bias_cotangent(dy)
+
+
+def bias_cotangent(dy: Array) -> Array:
+    """``db = 1ᵀ·dy``, over all dimensions but the last."""
+    rows = at_least_single(dy).reshape(math.prod(dy.shape[:-1]), dy.shape[-1])
+    with np.errstate(over="ignore", invalid="ignore"):
+        return narrow(fold_rows(rows), dy)
 
 
 def embedding_table_cotangent(ids: Array, table: Array, dy: Array) -> Array:

@@ -1,10 +1,10 @@
 """The arithmetic of windows that slide over an array: strides, dilation, padding, output sizes."""
 
-import operator
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-from purenn.errors import DomainError, DtypeError, ShapeError
+from purenn.contract import check_integer
+from purenn.errors import DomainError, ShapeError
 
 Sizes: TypeAlias = int | Sequence[int]
 """One number for all dimensions, or one for each."""
@@ -16,6 +16,9 @@ each (low, high), for all dimensions or for each."""
 Pads: TypeAlias = tuple[tuple[int, int], ...]
 """(low, high) for each dimension; what is negative is cut off."""
 
+LARGEST = 2**31 - 1
+"""Size, stride or padding: a stride in bytes must stay an int64."""
+
 
 def as_tuple(name: str, argument: str, value: Any, rank: int) -> tuple[int, ...]:
     """``value`` for each of ``rank`` dimensions.
@@ -23,14 +26,23 @@ def as_tuple(name: str, argument: str, value: Any, rank: int) -> tuple[int, ...]
     Raises:
         DtypeError: it is no int and no sequence of ints.
         ShapeError: it has another length than ``rank``.
-        DomainError: a number is less than 1.
+        DomainError: a number is less than 1, or larger than any array.
     """
     sizes = _broadcast(name, argument, value, rank)
-    numbers = tuple(_integer(name, argument, size, value) for size in sizes)
-    for size in numbers:
-        if size < 1:
-            raise DomainError(f"{name}: {argument} is {value}, expected at least 1")
-    return numbers
+    return tuple(_integer(name, argument, size, least=1) for size in sizes)
+
+
+def rank_of(name: str, argument: str, *values: Any) -> int:
+    """The length of the first of ``values`` that is a sequence, else 1.
+
+    Raises ShapeError where it is empty.
+    """
+    for value in values:
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            if not value:
+                raise ShapeError(f"{name}: {argument} is {value!r}, expected a number or some")
+            return len(value)
+    return 1
 
 
 def dilated(size: int, dilation: int) -> int:
@@ -51,7 +63,7 @@ def pads(
     ``"SAME"`` makes ⌈size/stride⌉ outputs and puts an odd element high (``"SAME_LOWER"`` low).
 
     Raises:
-        DomainError: a string that is none of the three.
+        DomainError: a string that is none of the three, or a number larger than any array.
         DtypeError: neither a string nor ints and pairs of ints.
         ShapeError: a sequence of another length than ``sizes``, or a pair that is none.
     """
@@ -115,16 +127,16 @@ def _broadcast(name: str, argument: str, value: Any, rank: int) -> tuple[Any, ..
     return tuple(value)
 
 
-def _integer(name: str, argument: str, number: Any, value: Any) -> int:
-    try:
-        return operator.index(number)
-    except TypeError:
-        raise DtypeError(f"{name}: {argument} is {value!r}, expected ints") from None
+def _integer(name: str, argument: str, value: Any, least: int | None = None) -> int:
+    number = check_integer(name, argument, value, least=least)
+    if abs(number) > LARGEST:
+        raise DomainError(f"{name}: {argument} is {value}, expected at most {LARGEST}")
+    return number
 
 
 def _pair(name: str, low_high: Any, padding: Any) -> tuple[int, int]:
     pair = low_high if isinstance(low_high, Sequence) else (low_high, low_high)
     if len(pair) != 2:
         raise ShapeError(f"{name}: padding is {padding!r}, expected pairs (low, high)")
-    low, high = (_integer(name, "padding", number, padding) for number in pair)
+    low, high = (_integer(name, "padding", number) for number in pair)
     return low, high

@@ -1,17 +1,22 @@
 """Convolutions as networks compute them: cross-correlations, channels last."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias
-
-import numpy as np
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from purenn.contract import rule
 from purenn.errors import DomainError, ShapeError
-from purenn.ops._correlation import Plan, correlate, input_cotangent, kernel_cotangent
+from purenn.ops._convolution import conv_cotangents, conv_transpose_cotangents
 from purenn.ops._windows import Padding, Sizes, as_tuple, dilated, output_sizes, pads
-from purenn.typing import Array, Float, Pullback, Shape
+from purenn.typing import Array, Float, Pullback
 
-Linear: TypeAlias = Callable[[Array], Array]
+__all__ = [
+    "ReceptiveField",
+    "conv",
+    "conv_transpose",
+    "conv_transpose_vjp",
+    "conv_vjp",
+    "receptive_field",
+]
 
 
 @rule
@@ -38,20 +43,20 @@ def conv(
         ShapeError: the ranks differ or there is no spatial dimension, ``feature_group_count`` does
             not divide in and out, or a window is larger than the padded input (where lax returns
             an array without elements).
-        DomainError: a stride, dilation or group count is less than 1, the padding is unknown, or a
-            string although the input is dilated.
-        DtypeError: a static argument is no number.
+        DomainError: a stride, dilation or group count is less than 1, a number larger than any
+            array, or the padding unknown, or a string although the input is dilated.
+        DtypeError: a static argument is no int.
     """
-    plan = _conv_plan(
-        x.shape,
-        kernel.shape,
+    y, _, _ = conv_cotangents(
+        x,
+        kernel,
         strides=strides,
         padding=padding,
         input_dilation=input_dilation,
         kernel_dilation=kernel_dilation,
         feature_group_count=feature_group_count,
     )
-    return correlate(x, kernel, plan)
+    return y
 
 
 @rule
@@ -65,12 +70,12 @@ def conv_vjp(
     kernel_dilation: Sizes = 1,
     feature_group_count: int = 1,
 ) -> tuple[Float[Array, "batch *outputs out"], Pullback]:
-    """Convolution with its pullback.
+    """``conv`` with its pullback.
 
     yₙₒⱼ = Σₜᵢ xₙ,ₒₛ₊ₜ,ᵢWₜᵢⱼ is linear in x and in W. dWₜᵢⱼ = Σₙₒ xₙ,ₒₛ₊ₜ,ᵢdyₙₒⱼ correlates x with
     dy. What tap t showed to o gets its share of dyₙₒ back, dxₙ,ₒₛ₊ₜ,ᵢ += Σⱼ dyₙₒⱼWₜᵢⱼ: the full
     convolution of dy with W, which as a correlation of padded and dilated dy with the flipped W
-    would spend s² products on each that is not with a zero.
+    would spend s² products on each that is not with a zero. Nothing is lost but by summing.
     """
     y, *cotangents = conv_cotangents(
         x,
@@ -82,21 +87,6 @@ def conv_vjp(
         feature_group_count=feature_group_count,
     )
     return y, lambda dy: tuple(cotangent(dy) for cotangent in cotangents)
-
-
-def conv_shape(x: Shape, kernel: Shape, **options: Any) -> Shape:
-    """The shape of y."""
-    return (x[0], *_conv_plan(x, kernel, **options).outputs, kernel[-1])
-
-
-def conv_cotangents(x: Array, kernel: Array, **options: Any) -> tuple[Array, Linear, Linear]:
-    """Y, and dy -> dx and dy -> dW apart: the first layer of a model needs no dx."""
-    plan = _conv_plan(x.shape, kernel.shape, **options)
-    return (
-        correlate(x, kernel, plan),
-        lambda dy: input_cotangent(kernel, dy, plan),
-        lambda dy: kernel_cotangent(x, dy, plan),
-    )
 
 
 @rule
@@ -118,9 +108,11 @@ def conv_transpose(
 
     Raises:
         ShapeError: the ranks differ, there is no spatial dimension, the channels of ``kernel`` are
-            not those of x, or a window is larger than the dilated and padded input.
-        DomainError: a stride or dilation is less than 1, or the padding is unknown.
-        DtypeError: a static argument is no number.
+            not those of x, a window is larger than the dilated and padded input, or the padding is
+            a string and there is nothing in space.
+        DomainError: a stride or dilation is less than 1, a number larger than any array, or the
+            padding unknown.
+        DtypeError: a static argument is no int.
     """
     y, _, _ = conv_transpose_cotangents(
         x,
@@ -143,11 +135,12 @@ def conv_transpose_vjp(
     kernel_dilation: Sizes = 1,
     transpose_kernel: bool = False,
 ) -> tuple[Float[Array, "batch *outputs out"], Pullback]:
-    """Transposed convolution with its pullback.
+    """``conv_transpose`` with its pullback.
 
     y = Cᵀx, the input cotangent of the convolution C with V, which is W flipped in space with in
     and out exchanged. So dx = C·dy; and as ⟨dy, Cᵀx⟩ = ⟨C·dy, x⟩, dV is the kernel cotangent of C
     at the input dy for the output cotangent x. dW is dV flipped and exchanged again.
+    Nothing is lost but by summing.
     """
     y, *cotangents = conv_transpose_cotangents(
         x,
@@ -158,132 +151,6 @@ def conv_transpose_vjp(
         transpose_kernel=transpose_kernel,
     )
     return y, lambda dy: tuple(cotangent(dy) for cotangent in cotangents)
-
-
-def conv_transpose_shape(
-    x: Shape, kernel: Shape, *, transpose_kernel: bool, **options: Any
-) -> Shape:
-    """The shape of y."""
-    plan = _conv_transpose_plan(x, kernel, transpose_kernel, **options)
-    return (x[0], *plan.sizes, kernel[-2 if transpose_kernel else -1])
-
-
-def conv_transpose_cotangents(
-    x: Array, kernel: Array, *, transpose_kernel: bool, **options: Any
-) -> tuple[Array, Linear, Linear]:
-    """Y, and dy -> dx and dy -> dW apart."""
-    plan = _conv_transpose_plan(x.shape, kernel.shape, transpose_kernel, **options)
-    turn = _same if transpose_kernel else _flipped
-    straight = turn(kernel)
-    return (
-        input_cotangent(straight, x, plan),
-        lambda dy: correlate(dy, straight, plan),
-        lambda dy: turn(kernel_cotangent(dy, x, plan)),
-    )
-
-
-def _same(kernel: Array) -> Array:
-    return kernel
-
-
-def _flipped(kernel: Array) -> Array:
-    spatial = tuple(range(kernel.ndim - 2))
-    return np.ascontiguousarray(np.flip(kernel, spatial).swapaxes(-1, -2))
-
-
-def _conv_plan(
-    x: Shape,
-    kernel: Shape,
-    *,
-    strides: Sizes,
-    padding: Padding,
-    input_dilation: Sizes,
-    kernel_dilation: Sizes,
-    feature_group_count: int,
-) -> Plan:
-    name = "conv"
-    sizes, window = _spatial(name, x, kernel)
-    stride = as_tuple(name, "strides", strides, len(sizes))
-    between = as_tuple(name, "input_dilation", input_dilation, len(sizes))
-    gap = as_tuple(name, "kernel_dilation", kernel_dilation, len(sizes))
-    (groups,) = as_tuple(name, "feature_group_count", feature_group_count, 1)
-    for what, channels in (("in", x[-1]), ("out", kernel[-1])):
-        if channels % groups:
-            raise ShapeError(
-                f"{name}: feature_group_count is {groups}, "
-                f"expected a divisor of {what} = {channels}"
-            )
-    if kernel[-2] * groups != x[-1]:
-        raise ShapeError(
-            f"{name}: kernel has shape {kernel}, expected (*window, {x[-1] // groups}, out) "
-            f"for in = {x[-1]} and feature_group_count {groups}"
-        )
-    if isinstance(padding, str) and max(between) > 1:
-        raise DomainError(
-            f"{name}: padding is {padding!r} and input_dilation {input_dilation}, "
-            "expected padding in numbers where the input is dilated"
-        )
-    around = pads(name, sizes, window, stride, gap, padding)
-    outputs = output_sizes(name, sizes, window, stride, gap, around, between)
-    return Plan(sizes, window, outputs, stride, between, gap, around, groups)
-
-
-def _conv_transpose_plan(
-    x: Shape,
-    kernel: Shape,
-    transpose_kernel: bool,
-    *,
-    strides: Sizes,
-    padding: Padding,
-    kernel_dilation: Sizes,
-) -> Plan:
-    """The convolution that takes y to x."""
-    name = "conv_transpose"
-    sizes, window = _spatial(name, x, kernel)
-    stride = as_tuple(name, "strides", strides, len(sizes))
-    gap = as_tuple(name, "kernel_dilation", kernel_dilation, len(sizes))
-    if kernel[-1 if transpose_kernel else -2] != x[-1]:
-        expected = f"out, {x[-1]}" if transpose_kernel else f"{x[-1]}, out"
-        raise ShapeError(
-            f"{name}: kernel has shape {kernel}, expected (*window, {expected}) for in = {x[-1]}"
-        )
-    covered = [dilated(length, step) for length, step in zip(window, gap, strict=True)]
-    if isinstance(padding, str):
-        if padding not in ("SAME", "VALID"):
-            raise DomainError(
-                f"{name}: padding is {padding!r}, expected 'SAME', 'VALID' or numbers"
-            )
-        around = tuple(
-            _transposed_padding(length, step, padding)
-            for length, step in zip(covered, stride, strict=True)
-        )
-    else:
-        around = pads(name, sizes, window, stride, gap, padding)
-    ones = (1,) * len(sizes)
-    outputs = output_sizes(name, sizes, window, ones, gap, around, stride)
-    back = tuple(
-        (length - 1 - low, length - 1 - high)
-        for length, (low, high) in zip(covered, around, strict=True)
-    )
-    return Plan(outputs, window, sizes, stride, ones, gap, back, groups=1)
-
-
-def _transposed_padding(length: int, stride: int, padding: str) -> tuple[int, int]:
-    """``jax.lax.conv_transpose``'s for a window of this length, dilation included."""
-    if padding == "VALID":
-        return length - 1, max(length, stride) - 1
-    total = length + stride - 2
-    low = length - 1 if stride >= length else (total + 1) // 2
-    return low, total - low
-
-
-def _spatial(name: str, x: Shape, kernel: Shape) -> tuple[Shape, Shape]:
-    if len(x) < 3 or len(kernel) != len(x):
-        raise ShapeError(
-            f"{name}: x has shape {x} and kernel {kernel}, expected (batch, *spatial, in) and "
-            "(*window, in, out) of the same rank, at least 3"
-        )
-    return x[1:-1], kernel[:-2]
 
 
 class ReceptiveField(NamedTuple):
@@ -310,11 +177,17 @@ def receptive_field(layers: Sequence[Any], size: int) -> list[ReceptiveField]:
     neural networks").
 
     Raises:
-        ShapeError: a layer has not three or four numbers, or its kernel is larger than its input.
+        ShapeError: the layers are no sequence, one has not three or four numbers, or its kernel is
+            larger than its input.
         DomainError: a number is less than 1, or a padding less than 0.
         DtypeError: a number is no int.
     """
     (count,) = as_tuple("receptive_field", "size", size, 1)
+    if not isinstance(layers, Sequence):
+        raise ShapeError(
+            f"receptive_field: layers is {layers!r}, expected a sequence of (kernel, stride, "
+            "padding[, dilation])"
+        )
     field = ReceptiveField(count, jump=1, receptive_field=1, start=0.5)
     fields = []
     for i, layer in enumerate(layers):
@@ -328,8 +201,8 @@ def receptive_field(layers: Sequence[Any], size: int) -> list[ReceptiveField]:
             )
         )
         around = pads(name, (field.size,), window, stride, gap, layer[2])
-        low = around[0][0]
-        if low < 0:
+        low, high = around[0]
+        if min(low, high) < 0:
             raise DomainError(f"{name}: padding is {layer[2]}, expected at least 0")
         (count,) = output_sizes(name, (field.size,), window, stride, gap, around)
         reach = dilated(window[0], gap[0]) - 1
