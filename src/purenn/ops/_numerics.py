@@ -1,6 +1,7 @@
 """What the rules share: the precision they compute in, and exponentials that keep their digits."""
 
 import math
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -46,10 +47,22 @@ def decay(scale: Values | float, u: Values, fine: Values | None = None) -> Value
     float64: e^u then enters as two factors.
     """
     normal = _NORMAL[u.dtype]
-    y: Values = scale * np.exp(np.maximum(u, normal))
-    if np.fmin.reduce(u, axis=None, initial=0.0) < normal:
-        y = y * np.exp(np.minimum(u - normal, 0.0))
-    return y if fine is None else y * np.exp(fine)
+    with np.errstate(over="ignore", invalid="ignore"):
+        y: Values = scale * np.exp(np.maximum(u, normal))
+        if np.fmin.reduce(u, axis=None, initial=0.0) < normal:
+            y = y * np.exp(np.minimum(u - normal, 0.0))
+        return y if fine is None else y * np.exp(fine)
+
+
+def of_product(linear: Callable[[Values], Values], a: Values, b: Values | float) -> Values:
+    """linear(a·b), for a function that makes it smaller, also where a·b alone overflows."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        ab = a * b
+        lost = np.isinf(ab) & np.isfinite(a) & np.isfinite(b)
+        if not np.any(lost):
+            return linear(ab)
+        half = np.where(lost, a.dtype.type(2.0 ** -(np.finfo(a.dtype).maxexp // 2)), 1)
+        return np.asarray(linear((a * half) * (b * half)) / half / half)
 
 
 def scaled_sigmoid(scale: Values | float, x: Values) -> Values:

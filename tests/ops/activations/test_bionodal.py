@@ -98,6 +98,6 @@ def _oru(z: arb, r: arb) -> list[arb]:
 @pytest.mark.parametrize("r", [0.0, -1.0, 1e-4, 1001.0, np.nan])
 def test_roots_out_of_range_are_refused(r: float) -> None:
     for name in ("eru", "eru_vjp", "oru", "oru_vjp"):
-        message = rf"{name[:3]}: r is {r}, expected ≥ 0.001 and ≤ 1000"
+        message = rf"{name[:3]}: r is {r}, expected a finite number ≥ 0.001 and ≤ 1000"
         with pytest.raises(DomainError, match=message):
             getattr(activations, name)(np.ones(2), r=r)

@@ -68,7 +68,9 @@ def test_squareplus_with_any_b(x: Array, b: float) -> None:
 @pytest.mark.parametrize("b", [0.0, -1.0, np.nan, np.inf])
 def test_squareplus_without_a_positive_b_is_refused(b: float) -> None:
     for squareplus in (activations.squareplus, activations.squareplus_vjp):
-        with pytest.raises(DomainError, match=f"squareplus: b is {b}, expected > 0"):
+        with pytest.raises(
+            DomainError, match=f"squareplus: b is {b}, expected a finite number > 0"
+        ):
             squareplus(np.ones(2), b=b)
 
 

@@ -12,25 +12,28 @@ from typing import NamedTuple
 
 import numpy as np
 
-from purenn.contract import rule, unchecked
-from purenn.errors import DomainError
-from purenn.ops._numerics import decay, difference, narrow, product, widen
+from purenn.contract import check_number, rule, unchecked
+from purenn.ops._numerics import decay, difference, masked, narrow, of_product, product, widen
 from purenn.typing import Annotated, Array, Float, OneOf, Pullback, Values
+
+__all__ = ["eru", "eru_vjp", "oru", "oru_vjp"]
 
 _R = (2.0, 1.0, 0.3, 7.0)
 
 
 @rule
-def eru(x: Float[Array, "*shape"], *, r: Annotated[float, OneOf(*_R)]) -> Float[Array, "*shape"]:
+def eru(
+    x: Float[Array, "*shape"], *, r: Annotated[float | int, OneOf(*_R)]
+) -> Float[Array, "*shape"]:
     """Exponential root unit: (r²x + 1)^(1/r) − 1/r for x ≥ 0, else e^(rx) − 1/r; r = 1 is elu.
 
     The two terms cancel around the zero of the whole: at −ln(r)/r for r > 1, where it is
     expm1(rx + ln r)/r, else at z = (r⁻ʳ − 1)/r², where it is
     expm1(log1p(r^(2 + r)·(x − z))/r)/r. ln r and z have twice the digits of a float64.
 
-    Raises DomainError where ``r`` is not from 0.001 to 1000.
+    Raises DomainError where ``r`` is not from 0.001 to 1000, DtypeError where it is no number.
     """
-    unit = _unit("eru", r)
+    r, unit = _unit("eru", r)
     wide = widen(x)
     u, lost = _times_r(wide, r)
     t, more = difference(u, -unit.log_r[0])
@@ -45,19 +48,20 @@ def eru(x: Float[Array, "*shape"], *, r: Annotated[float, OneOf(*_R)]) -> Float[
 
 @rule
 def eru_vjp(
-    x: Float[Array, "*shape"], *, r: Annotated[float, OneOf(*_R)]
+    x: Float[Array, "*shape"], *, r: Annotated[float | int, OneOf(*_R)]
 ) -> tuple[Float[Array, "*shape"], Pullback]:
-    """Eru with its pullback.
+    """``eru`` with its pullback.
 
     r·(r²x + 1)^(1/r − 1) for x ≥ 0, else r·e^(rx); both are r at 0, where there is no kink.
-    In e^(rx) half an ULP of rx is up to 350 ULP of the result: the rest of the product enters
-    too.
+    The textbook form loses digits to rounding: in e^(rx) half an ULP of rx is up to 350 ULP of
+    the result. The rest of the product enters too.
     """
-    unit = _unit("eru", r)
+    r, unit = _unit("eru", r)
 
     def pullback(dy: Array) -> tuple[Array]:
         wide, d = widen(x), widen(dy)
-        left = decay(r * d, *_times_r(wide, r))
+        u, lost = _times_r(wide, r)
+        left = of_product(lambda scale: decay(scale, u, lost), d, r)
         right = _slope(d, np.maximum(wide, 0), unit, r)
         return (narrow(np.where(x < 0, left, right), x),)
 
@@ -65,30 +69,34 @@ def eru_vjp(
 
 
 @rule
-def oru(x: Float[Array, "*shape"], *, r: Annotated[float, OneOf(*_R)]) -> Float[Array, "*shape"]:
+def oru(
+    x: Float[Array, "*shape"], *, r: Annotated[float | int, OneOf(*_R)]
+) -> Float[Array, "*shape"]:
     """Odd root unit: sgn(x)·((r²|x| + 1)^(1/r) − 1); r = 1 is the identity.
 
     Around 0, where the two terms cancel, it is expm1(log1p(r²|x|)/r).
 
-    Raises DomainError where ``r`` is not from 0.001 to 1000.
+    Raises DomainError where ``r`` is not from 0.001 to 1000, DtypeError where it is no number.
     """
-    unit = _unit("oru", r)
+    r, unit = _unit("oru", r)
     wide = widen(x)
     a = np.abs(wide)
-    near = np.expm1(np.log1p(r * r * np.minimum(a, unit.oru_near)) / r)
+    with np.errstate(over="ignore"):
+        near = np.expm1(np.log1p(r * r * np.minimum(a, unit.oru_near)) / r)
     far = _power(a, unit, unit.value) - 1
     return narrow(np.copysign(np.where(a < unit.oru_near, near, far), wide), x)
 
 
 @rule
 def oru_vjp(
-    x: Float[Array, "*shape"], *, r: Annotated[float, OneOf(*_R)]
+    x: Float[Array, "*shape"], *, r: Annotated[float | int, OneOf(*_R)]
 ) -> tuple[Float[Array, "*shape"], Pullback]:
-    """Oru with its pullback: r·(r²|x| + 1)^(1/r − 1).
+    """``oru`` with its pullback.
 
-    At 0, where autodiff of the formula finds sgn(0) = 0, both sides have the slope r.
+    r·(r²|x| + 1)^(1/r − 1), with no kink: at 0, where autodiff of the formula finds sgn(0) = 0,
+    both sides have the slope r. Exponent and base enter with what rounding cut off them.
     """
-    unit = _unit("oru", r)
+    r, unit = _unit("oru", r)
 
     def pullback(dy: Array) -> tuple[Array]:
         return (narrow(_slope(widen(dy), np.abs(widen(x)), unit, r), x),)
@@ -127,10 +135,9 @@ class _Unit(NamedTuple):
     """With the exponent 1/r − 1."""
 
 
-def _unit(name: str, r: float) -> _Unit:
-    if not 0.001 <= r <= 1000:
-        raise DomainError(f"{name}: r is {r}, expected ≥ 0.001 and ≤ 1000")
-    return _unit_of(float(r))
+def _unit(name: str, r: float) -> tuple[float, _Unit]:
+    number = check_number(name, "r", r, ge=0.001, le=1000)
+    return number, _unit_of(number)
 
 
 @cache
@@ -164,15 +171,14 @@ def _pair(x: Decimal) -> Pair:
 
 
 def _times_r(x: Values, r: float) -> tuple[Values, Values]:
-    """R·min(x, 0) and what rounding cut off it; no lower than where e^(rx) is 0 for certain."""
+    """``r``·min(x, 0) and what rounding cut off it; no lower than where e^(rx) is 0 for certain."""
     return product(np.clip(x, -1500 / r, 0), r)
 
 
 def _slope(dy: Values, a: Values, unit: _Unit, r: float) -> Values:
-    """Dy·r·(r²a + 1)^(1/r − 1); 0 if dy is, however steep it is there."""
-    steep = np.minimum(r * _power(a, unit, unit.slope), np.finfo(a.dtype).max)
-    with np.errstate(over="ignore"):
-        return np.asarray(dy * steep)
+    """``dy``·r·(r²a + 1)^(1/r − 1); 0 if dy is, however steep it is there."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return masked(dy * (r * _power(a, unit, unit.slope)), dy != 0)
 
 
 def _power(a: Values, unit: _Unit, exponent: _Exponent) -> Values:

@@ -7,37 +7,55 @@ from typing import NamedTuple
 
 import numpy as np
 
-from purenn.contract import rule, unchecked
+from purenn.contract import check_number, rule, unchecked
 from purenn.errors import DomainError
 from purenn.ops._numerics import (
     above_tangent_series,
     decay,
     difference,
+    masked,
     narrow,
+    of_product,
     product,
     unbroadcast,
     widen,
 )
 from purenn.typing import Annotated, Array, Float, OneOf, Pullback, Values
 
+__all__ = [
+    "celu",
+    "celu_vjp",
+    "elu",
+    "elu_vjp",
+    "selu",
+    "selu_vjp",
+    "soft_exponential",
+    "soft_exponential_vjp",
+]
+
 
 @rule
 def elu(
-    x: Float[Array, "*shape"], *, alpha: Annotated[float, OneOf(1.0, 0.3, 5.0)] = 1.0
+    x: Float[Array, "*shape"], *, alpha: Annotated[float | int, OneOf(1.0, 0.3, 5.0)] = 1.0
 ) -> Float[Array, "*shape"]:
-    """x for x > 0, else α(eˣ − 1) (Clevert, Unterthiner & Hochreiter 2015, arXiv:1511.07289)."""
+    """x for x > 0, else α(eˣ − 1) (Clevert, Unterthiner & Hochreiter 2015, arXiv:1511.07289).
+
+    Raises DomainError where ``alpha`` is not finite, DtypeError where it is no number.
+    """
+    alpha = np.float64(check_number("elu", "alpha", alpha))
     return narrow(_two_sided(x, 1.0, alpha), x)
 
 
 @rule
 def elu_vjp(
-    x: Float[Array, "*shape"], *, alpha: Annotated[float, OneOf(1.0, 0.3, 5.0)] = 1.0
+    x: Float[Array, "*shape"], *, alpha: Annotated[float | int, OneOf(1.0, 0.3, 5.0)] = 1.0
 ) -> tuple[Float[Array, "*shape"], Pullback]:
-    """Elu with its pullback: 1 for x > 0, else αeˣ.
+    """``elu`` with its pullback.
 
-    At the kink x = 0 (there is none if α = 1) the derivative is α, as in ``jax.nn.elu``. From the
-    value it would be y + α: 0 once y rounds to −α (float32, x = −17).
+    1 for x > 0, else αeˣ; α at the kink x = 0 (there is none if α = 1), as in ``jax.nn.elu``.
+    The textbook y + α is 0 once y rounds to −α (float32, x = −17).
     """
+    alpha = np.float64(check_number("elu", "alpha", alpha))
 
     def pullback(dy: Array) -> tuple[Array]:
         return (narrow(_two_sided_slope(dy, x, 1.0, alpha), x),)
@@ -56,7 +74,11 @@ def selu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 @rule
 def selu_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullback]:
-    """Selu with its pullback: λ for x > 0, else λαeˣ; λα at the kink x = 0, as in JAX."""
+    """``selu`` with its pullback.
+
+    λ for x > 0, else λαeˣ; λα at the kink x = 0, as in ``jax.nn.selu``. The textbook y + λα is 0
+    once y rounds to −λα (float32, x = −17).
+    """
 
     def pullback(dy: Array) -> tuple[Array]:
         return (narrow(_two_sided_slope(dy, x, _LAMBDA, _LAMBDA_ALPHA), x),)
@@ -70,35 +92,44 @@ _LAMBDA_ALPHA = 1.7580993408473768
 
 def _two_sided(x: Array, right: float, left: float) -> Values:
     wide = widen(x)
-    return np.where(wide > 0, right * wide, left * np.expm1(np.minimum(wide, 0)))
+    with np.errstate(over="ignore"):
+        return np.where(wide > 0, right * wide, left * np.expm1(np.minimum(wide, 0)))
 
 
 def _two_sided_slope(dy: Array, x: Array, right: float, left: float) -> Values:
-    wide = widen(dy)
-    return np.where(x > 0, right * wide, decay(left * wide, np.minimum(widen(x), 0)))
+    wide, n = widen(dy), np.minimum(widen(x), 0)
+    beside = of_product(lambda scale: decay(scale, n), wide, left)
+    with np.errstate(over="ignore"):
+        return np.where(x > 0, right * wide, beside)
 
 
 @rule
 def celu(
-    x: Float[Array, "*shape"], *, alpha: Annotated[float, OneOf(1.0, 0.3, 5.0)] = 1.0
+    x: Float[Array, "*shape"], *, alpha: Annotated[float | int, OneOf(1.0, 0.3, 5.0)] = 1.0
 ) -> Float[Array, "*shape"]:
     """max(x, 0) + α(e^(min(x, 0)/α) − 1), an elu without a kink (Barron 2017, arXiv:1704.07483).
 
-    Raises DomainError where ``alpha`` is not positive.
+    The second term is min(x, 0) where the quotient is too small for its digits.
+
+    Raises DomainError where ``alpha`` is not positive and finite, DtypeError where it is no number.
     """
+    alpha = check_number("celu", "alpha", alpha, gt=0)
     u, _ = _celu_exponent(x, alpha)
-    return narrow(np.maximum(widen(x), 0) + alpha * np.expm1(u), x)
+    wide = widen(x)
+    return narrow(np.where(u > -1e-17, wide, alpha * np.expm1(u)), x)
 
 
 @rule
 def celu_vjp(
-    x: Float[Array, "*shape"], *, alpha: Annotated[float, OneOf(1.0, 0.3, 5.0)] = 1.0
+    x: Float[Array, "*shape"], *, alpha: Annotated[float | int, OneOf(1.0, 0.3, 5.0)] = 1.0
 ) -> tuple[Float[Array, "*shape"], Pullback]:
-    """Celu with its pullback: 1 for x > 0, else e^(x/α), which is 1 at 0 too.
+    """``celu`` with its pullback.
 
-    Half an ULP of x/α is up to 350 ULP of the exponential: what rounding cut off the quotient
-    enters too.
+    1 for x > 0, else e^(x/α), which is 1 at 0 too: there is no kink. The textbook form loses
+    digits to rounding, as half an ULP of x/α is up to 350 ULP of the exponential: what rounding
+    cut off the quotient enters too.
     """
+    alpha = check_number("celu", "alpha", alpha, gt=0)
     u, lost = _celu_exponent(x, alpha)
 
     def pullback(dy: Array) -> tuple[Array]:
@@ -110,9 +141,7 @@ def celu_vjp(
 
 def _celu_exponent(x: Array, alpha: float) -> tuple[Values, Values]:
     """min(x, 0)/α and what rounding cut off it; no lower than where e^(x/α) is 0 for certain."""
-    if not 0 < alpha < math.inf:
-        raise DomainError(f"celu: alpha is {alpha}, expected > 0")
-    n = np.clip(widen(x), -1500 * alpha, 0)
+    n = np.clip(x.astype(np.float64, copy=False), -1500 * alpha, 0)
     u = n / alpha
     back, lost = product(u, alpha)
     return u, ((n - back) - lost) / alpha
@@ -128,7 +157,8 @@ def soft_exponential(x: Float[Array, "*shape"], alpha: Float[Array, ""]) -> Floa
     Around its zero, near x = −α, every term is a multiple of x + α, to which a correction of
     the order α³ is added. 1 − α(x + α) is computed with what rounding cuts off it.
 
-    Raises DomainError where α < 0 and x ≤ 1/α − α: there the logarithm is not defined.
+    Raises DomainError where α < 0 and x ≤ 1/α − α, there the logarithm is not defined, and
+    ShapeError where ``alpha`` is not one number.
     """
     return narrow(_soft_exponential(x, alpha).y, x)
 
@@ -137,7 +167,7 @@ def soft_exponential(x: Float[Array, "*shape"], alpha: Float[Array, ""]) -> Floa
 def soft_exponential_vjp(
     x: Float[Array, "*shape"], alpha: Float[Array, ""]
 ) -> tuple[Float[Array, "*shape"], Pullback]:
-    """soft_exponential with its pullback.
+    """``soft_exponential`` with its pullback.
 
     With u = αx for α ≥ 0, else u = −αy, and e₂(u) = (u − 1 + e⁻ᵘ)/u², which is ½ at 0:
     α ≥ 0: ∂y/∂x = eᵘ and ∂y/∂α = x²·eᵘ·e₂(u) + 1;
@@ -148,16 +178,18 @@ def soft_exponential_vjp(
     """
     its = _soft_exponential(x, alpha)
 
+    @np.errstate(over="ignore", invalid="ignore")
     def pullback(dy: Array) -> tuple[Array, Array]:
         a, wide = float(alpha), widen(dy)
         close = np.abs(its.u) < 1
         scale = np.where(close, 1.0, abs(a) or 1.0)
-        with np.errstate(over="ignore"):
-            dx = wide * its.slope[0] * its.slope[1]
-            larger, less = (wide, dx) if a < 0 else (dx, wide)
-            near = larger * its.length * its.length * above_tangent_series(-np.clip(its.u, -1, 1))
-            far = larger / scale * ((its.u - 1) / scale) + less / scale / scale
-            terms = np.where(close, near, far) + less
+        part, rest = wide * its.slope[0], its.slope[1]
+        dx = masked(part * rest, wide != 0)
+        larger, other, less = (wide, 1.0, dx) if a < 0 else (part, rest, wide)
+        e2 = above_tangent_series(-np.clip(its.u, -1, 1))
+        near = larger * other * its.length * its.length * e2
+        far = larger / scale * (other * ((its.u - 1) / scale)) + less / scale / scale
+        terms = masked(np.where(close, near, far) + less, wide != 0)
         return narrow(dx, x), narrow(unbroadcast(terms, ()), alpha)
 
     return narrow(its.y.copy(), x), pullback
@@ -167,7 +199,7 @@ class _Soft(NamedTuple):
     y: Values
     u: Values
     slope: tuple[Values, Values]
-    """Two factors of ∂y/∂x, neither of which overflows before the result does."""
+    """Two factors of ∂y/∂x, neither of which overflows before it does."""
     length: Values
     """x or y, of which ∂y/∂α has the square."""
 
@@ -177,34 +209,38 @@ def _soft_exponential(x: Array, alpha: Array) -> _Soft:
     return _logarithm(wide, -a) if a < 0 else _exponential(wide, a)
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def _exponential(x: Values, a: float) -> _Soft:
     """(eᵘ − 1)/α + α, u = αx. With t = α(x + α + c), where c is so that y = 0 at t = 0:
 
     y = (1 − α²)·(eᵗ − 1)/α while t is small, else (eᵘ − (1 − α²))/α.
     """
     most = float(np.finfo(x.dtype).max)
-    far_out = 1.9 * math.log(most)  # eᵘ is infinite there, its root is not: 0 times it is 0
+    far_out = 1.9999 * math.log(most)  # eᵘ/α is infinite beyond, the root of eᵘ not yet
     end = far_out / a if a * most > far_out else most
     bounded = np.clip(x, -end, end)
-    u, lost = product(bounded, a)
-    root = np.exp(u / 2) * (1 + lost / 2)
-    with np.errstate(over="ignore"):
-        far = (root * root + (a - 1) * (a + 1)) / (a or 1.0)
+    mantissa, power = math.frexp(a)
+    u, lost = product(np.ldexp(bounded, power), mantissa)
+    root = np.where(x * a > far_out, np.inf, np.exp(u / 2) * (1 + lost / 2))
     c = _zero_correction(a)
     total, rest = difference(x, -a)
     total = (total + c[0]) + (rest + c[1])
+    far = root * (root / (a or 1.0)) + (a - 1) * ((a + 1) / (a or 1.0))  # α² may overflow
     t = a * np.clip(total, -most, most)
     near = (1 - a) * (1 + a) * total * _ratio(np.expm1, np.clip(t, -1, 1))
     y = np.where((np.abs(t) < 1) & (a < 1), near, far)
     return _Soft(y, u, (root, root), bounded)
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def _logarithm(x: Values, b: float) -> _Soft:
     """ln(1 + w)/β with w = β(x − β), β = −α."""
     top, rest = difference(x, b)
     w, lost = product(top, b)
     total, more = difference(w, -1.0)
     total = total + (more + lost + b * rest)
+    huge = np.isposinf(w)  # then 1 does not count, and w is kept as its factors
+    total, other = np.where(huge, top, total), np.where(huge, b, 1.0)
     if np.any(total <= 0):
         where = tuple(int(i) for i in np.argwhere(total <= 0)[0])
         raise DomainError(
@@ -212,13 +248,13 @@ def _logarithm(x: Values, b: float) -> _Soft:
             f"expected > 1/alpha − alpha = {b - 1 / b}"
         )
     near, small = np.abs(w) < 0.5, np.clip(w, -0.5, 0.5)
-    u = np.where(near, np.log1p(small), np.log(total))
+    u = np.where(near, np.log1p(small), np.log(total) + np.log(other))
     y = np.where(near, top * _ratio(np.log1p, small), u / b)
-    return _Soft(y, u, (1 / total, np.ones_like(total)), y)
+    return _Soft(y, u, (1 / total, 1 / other), y)
 
 
 def _zero_correction(a: float) -> tuple[float, float]:
-    """C = −ln(1 − α²)/α − α = α³/2 + α⁵/3 + … for α < 1, and what it lacks as a float64."""
+    """``c`` = −ln(1 − α²)/α − α = α³/2 + α⁵/3 + … for α < 1, and what it lacks as a float64."""
     if a < 1e-8:
         return a * a * a / 2, 0.0
     if not a < 1:

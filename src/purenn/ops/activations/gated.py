@@ -8,15 +8,19 @@ import numpy as np
 
 from purenn.contract import rule, unchecked
 from purenn.errors import ShapeError
+from purenn.ops._axes import axis_of
 from purenn.ops._numerics import (
     decay,
     narrow,
     negative_half,
+    of_product,
     scaled_sigmoid,
     scaled_sigmoid_slope,
     widen,
 )
 from purenn.typing import Array, Float, Pullback
+
+__all__ = ["glu", "glu_vjp", "mish", "mish_vjp", "silu", "silu_vjp"]
 
 
 @rule
@@ -35,7 +39,7 @@ _SILU_EXP_ROOT = 0.2784645427610738
 
 @rule
 def silu_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullback]:
-    """Silu with its pullback.
+    """``silu`` with its pullback.
 
     silu′(n) = σ(n) + n·σ(n)·σ(−n) = σ′(n)·h(n) with h(n) = 1 + n + eⁿ, for n = −|x|.
     h cancels around its zero r = −1.278, so subtract h(r) = 0 term by term: with t = n − r,
@@ -43,10 +47,12 @@ def silu_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullbac
     The usual form is 0 or of the wrong sign where x rounds next to r.
     """
 
+    @np.errstate(over="ignore", invalid="ignore")
     def pullback(dy: Array) -> tuple[Array]:
         wide, n = widen(dy), negative_half(x)
         t = (n - _SILU_ROOT[0]) - _SILU_ROOT[1]
-        left = scaled_sigmoid_slope(wide * (t + _SILU_EXP_ROOT * np.expm1(t)), n)
+        h = t + _SILU_EXP_ROOT * np.expm1(t)
+        left = of_product(lambda scale: scaled_sigmoid_slope(scale, n), wide, h)
         return (narrow(np.where(x > 0, wide - left, left), x),)
 
     return unchecked(silu)(x), pullback
@@ -72,7 +78,7 @@ _MISH_EXP_ROOT = 0.3034825352815289
 
 @rule
 def mish_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullback]:
-    """Mish with its pullback.
+    """``mish`` with its pullback.
 
     With e = eⁿ, n = −|x|, and d = 2 + 2e + e², mish′(n) = e·h(n)/d² with
     h(n) = 4 + 6e + 4e² + e³ + 4n(1 + e). h cancels around its zero r = −1.192, so subtract
@@ -82,13 +88,14 @@ def mish_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullbac
     The textbook tanh(s) + x·σ(x)·(1 − tanh²(s)), s = softplus(x), is noise next to r.
     """
 
+    @np.errstate(over="ignore", invalid="ignore")
     def pullback(dy: Array) -> tuple[Array]:
         wide, n = widen(dy), negative_half(x)
         e, at_root = np.exp(n), _MISH_EXP_ROOT
         t = (n - _MISH_ROOT[0]) - _MISH_ROOT[1]
         slope = e * e + e * at_root + at_root**2 + 4 * (e + at_root) + (6 + 4 * _MISH_ROOT[0])
         h = 4 * t * (1 + e) + at_root * np.expm1(t) * slope
-        left = decay(wide * h, n) / np.square(2 + 2 * e + e * e)
+        left = of_product(lambda scale: decay(scale, n), wide, h) / np.square(2 + 2 * e + e * e)
         c = 1 + 2 * e + 2 * e * e
         right = wide * ((1 + 2 * e) / c - 4 * n * e * e * (1 + e) / np.square(c))
         return (narrow(np.where(x > 0, right, left), x),)
@@ -100,7 +107,8 @@ def mish_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullbac
 def glu(x: Float[Array, "*batch features"], *, axis: int = -1) -> Float[Array, "..."]:
     """a·σ(b), a and b the two halves of x along ``axis`` (Dauphin et al. 2016, arXiv:1612.08083).
 
-    Raises ShapeError where the size of ``axis`` is odd.
+    Raises ShapeError where x has no such axis or its size is odd, DtypeError where ``axis`` is no
+    int.
     """
     a, b = _halves(x, axis)
     return narrow(scaled_sigmoid(a, b), x)
@@ -110,25 +118,27 @@ def glu(x: Float[Array, "*batch features"], *, axis: int = -1) -> Float[Array, "
 def glu_vjp(
     x: Float[Array, "*batch features"], *, axis: int = -1
 ) -> tuple[Float[Array, "..."], Pullback]:
-    """Glu with its pullback: da = σ(b)·dy and db = a·σ′(b)·dy, side by side along ``axis``.
+    """``glu`` with its pullback.
 
-    σ′(b) = eⁿ/(1 + eⁿ)² with n = −|b|, as for ``sigmoid``; σ·(1 − σ) is 0 from b = 17 on in
-    float32.
+    da = σ(b)·dy and db = a·σ′(b)·dy, side by side along ``axis``; it has no kink.
+    σ′(b) = eⁿ/(1 + eⁿ)² with n = −|b|, as for ``sigmoid``; the textbook
+    σ·(1 − σ) is 0 from b = 17 on in float32.
     """
 
+    @np.errstate(over="ignore", invalid="ignore")
     def pullback(dy: Array) -> tuple[Array]:
         a, b = _halves(x, axis)
         wide = widen(dy)
-        da, db = scaled_sigmoid(wide, b), scaled_sigmoid_slope(wide * a, negative_half(b))
-        return (narrow(np.concatenate([da, db], axis), x),)
+        n = negative_half(b)
+        db = of_product(lambda scale: scaled_sigmoid_slope(scale, n), wide, a)
+        return (narrow(np.concatenate([scaled_sigmoid(wide, b), db], axis), x),)
 
     return unchecked(glu)(x, axis=axis), pullback
 
 
 def _halves(x: Array, axis: int) -> tuple[Array, Array]:
-    if not -x.ndim <= axis < x.ndim:
-        raise ShapeError(f"glu: axis is {axis}, but x has shape {x.shape}")
-    if x.shape[axis] % 2:
+    along = axis_of("glu", x, axis)
+    if x.shape[along] % 2:
         raise ShapeError(f"glu: x has shape {x.shape}, expected an even size along axis {axis}")
-    a, b = np.split(widen(x), 2, axis)
+    a, b = np.split(widen(x), 2, along)
     return a, b

@@ -5,8 +5,10 @@ from functools import cache
 import numpy as np
 
 from purenn.contract import rule, unchecked
-from purenn.ops._numerics import decay, narrow, negative_half, widen
+from purenn.ops._numerics import decay, narrow, negative_half, of_product, widen
 from purenn.typing import Annotated, Array, Float, OneOf, Pullback, Values
+
+__all__ = ["gelu", "gelu_vjp"]
 
 
 @rule
@@ -32,7 +34,10 @@ def gelu(
 def gelu_vjp(
     x: Float[Array, "*shape"], *, approximate: Annotated[bool, OneOf(False, True)] = True
 ) -> tuple[Float[Array, "*shape"], Pullback]:
-    """Gelu with its pullback, on n = −|x|; for x > 0, gelu′(x) = 1 − gelu′(−x).
+    """``gelu`` with its pullback.
+
+    On n = −|x|; for x > 0, gelu′(x) = 1 − gelu′(−x). The textbook forms are noise next to the
+    zero of the derivative, and 0 where φ(n) or σ′(v) underflows before the product does.
 
     Exact: gelu′(n) = Φ(n) + n·φ(n), φ the density. Both are multiples of e^(−n²/2), taken out:
     gelu′(n) = φ(n)·(M(n) + n), M = Φ/φ Mills' ratio, which erfcx gives without underflow.
@@ -45,6 +50,7 @@ def gelu_vjp(
     """
     slope = _gelu_tanh_slope if approximate else _gelu_slope
 
+    @np.errstate(over="ignore", invalid="ignore")
     def pullback(dy: Array) -> tuple[Array]:
         wide = widen(dy)
         left = slope(wide, x)
@@ -82,7 +88,8 @@ def _gelu_tanh_slope(scale: Values, x: Values) -> Values:
     a, b = _A[0] + _A[1], (_B[0] + _B[1]) * (n * n + n * r + r * r)
     h = t * (a + 3 * b) + _GELU_TANH_EXP_ROOT * np.expm1(t * (a + b))
     coarse, fine = _gelu_tanh_exponent(n)
-    return np.asarray(decay(scale * h, coarse, fine) / np.square(1 + np.exp(coarse + fine)))
+    left = of_product(lambda scale: decay(scale, coarse, fine), scale, h)
+    return np.asarray(left / np.square(1 + np.exp(coarse + fine)))
 
 
 _GELU_FAR = 60.0
@@ -92,7 +99,7 @@ _GELU_ROOT = (-0.7517915246935645, 1.4956759177009883e-17)
 def _gelu_slope(scale: Values, x: Values) -> Values:
     """scale·gelu′(−|x|), exact form."""
     n = negative_half(x, _GELU_FAR)
-    return _scaled_density(scale * _mills(n)[1], n)
+    return of_product(lambda scale: _scaled_density(scale, n), scale, _mills(n)[1])
 
 
 def _scaled_density(scale: Values, n: Values) -> Values:

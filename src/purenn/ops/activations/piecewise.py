@@ -2,10 +2,40 @@
 
 import numpy as np
 
-from purenn.contract import rule, unchecked
+from purenn.contract import check_integer, check_number, rule, unchecked
 from purenn.errors import ShapeError
+from purenn.ops._axes import axis_of
 from purenn.ops._numerics import at_least_single, masked, narrow, unbroadcast, widen
 from purenn.typing import Array, Float, Pullback, Values
+
+__all__ = [
+    "bipolar_relu",
+    "bipolar_relu_vjp",
+    "hard_sigmoid",
+    "hard_sigmoid_vjp",
+    "hard_silu",
+    "hard_silu_vjp",
+    "hard_tanh",
+    "hard_tanh_vjp",
+    "heaviside",
+    "heaviside_vjp",
+    "identity",
+    "identity_vjp",
+    "leaky_relu",
+    "leaky_relu_vjp",
+    "maxout",
+    "maxout_vjp",
+    "prelu",
+    "prelu_vjp",
+    "relu",
+    "relu6",
+    "relu6_vjp",
+    "relu_vjp",
+    "sparse_plus",
+    "sparse_plus_vjp",
+    "sparse_sigmoid",
+    "sparse_sigmoid_vjp",
+]
 
 
 @rule
@@ -16,13 +46,13 @@ def identity(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 @rule
 def identity_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullback]:
-    """Identity with its pullback, the identity."""
+    """``identity`` with its pullback, the identity: nothing is lost, and there is no kink."""
     return x.copy(), lambda dy: (dy.copy(),)
 
 
 @rule
 def relu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """max(x, 0)."""
+    """max(x, 0) (Nair & Hinton 2010, "Rectified linear units improve restricted Boltzmann …")."""
     return narrow(np.maximum(x, np.zeros((), x.dtype)), x)
 
 
@@ -30,9 +60,10 @@ def relu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 def relu_vjp(
     x: Float[Array, "*shape"],
 ) -> tuple[Float[Array, "*shape"], Pullback]:
-    """relu with its pullback.
+    """``relu`` with its pullback.
 
     relu′(x) = 1 for x > 0, else 0. At the kink x = 0 the derivative is 0, as in ``jax.nn.relu``.
+    Nothing is lost; a product with the 0 would be NaN for an infinite dy.
     """
     return unchecked(relu)(x), lambda dy: (masked(dy, x > 0),)
 
@@ -45,32 +76,45 @@ def relu6(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 @rule
 def relu6_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullback]:
-    """relu6 with its pullback: 1 for 0 < x < 6, else 0, at both kinks as in ``jax.nn.relu6``."""
+    """``relu6`` with its pullback.
+
+    1 for 0 < x < 6, else 0, at both kinks as in ``jax.nn.relu6``. Nothing is lost.
+    """
     return unchecked(relu6)(x), lambda dy: (masked(dy, (x > 0) & (x < 6)),)
 
 
 @rule
 def leaky_relu(
-    x: Float[Array, "*shape"], *, negative_slope: float = 0.01
+    x: Float[Array, "*shape"], *, negative_slope: float | int = 0.01
 ) -> Float[Array, "*shape"]:
-    """x for x ≥ 0, else ``negative_slope``·x."""
-    return narrow(widen(x) * np.where(x >= 0, 1, negative_slope), x)
+    """x for x ≥ 0, else ``negative_slope``·x (Maas, Hannun & Ng 2013, ICML).
+
+    Raises DomainError where ``negative_slope`` is not finite, DtypeError where it is no number.
+    """
+    slope = check_number("leaky_relu", "negative_slope", negative_slope)
+    return narrow(_times(widen(x), np.where(x >= 0, 1, slope)), x)
 
 
 @rule
 def leaky_relu_vjp(
-    x: Float[Array, "*shape"], *, negative_slope: float = 0.01
+    x: Float[Array, "*shape"], *, negative_slope: float | int = 0.01
 ) -> tuple[Float[Array, "*shape"], Pullback]:
-    """leaky_relu with its pullback.
+    """``leaky_relu`` with its pullback.
 
     The derivative is 1 for x ≥ 0, else ``negative_slope``; at the kink x = 0 it is 1, as in
-    ``jax.nn.leaky_relu``.
+    ``jax.nn.leaky_relu``. Nothing is lost.
     """
+    slope = check_number("leaky_relu", "negative_slope", negative_slope)
 
     def pullback(dy: Array) -> tuple[Array]:
-        return (narrow(widen(dy) * np.where(x >= 0, 1, negative_slope), dy),)
+        return (narrow(_times(widen(dy), np.where(x >= 0, 1, slope)), dy),)
 
     return unchecked(leaky_relu)(x, negative_slope=negative_slope), pullback
+
+
+def _times(x: Values, slope: Values) -> Values:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(x * slope)
 
 
 @rule
@@ -84,23 +128,24 @@ def prelu(
 
     Raises ShapeError where it does not broadcast.
     """
-    return narrow(widen(x) * _prelu_slopes(x, negative_slope), x)
+    return narrow(_times(widen(x), _prelu_slopes(x, negative_slope)), x)
 
 
 @rule
 def prelu_vjp(
     x: Float[Array, "*shape"], negative_slope: Float[Array, "*slope"]
 ) -> tuple[Float[Array, "*shape"], Pullback]:
-    """Prelu with its pullback.
+    """``prelu`` with its pullback.
 
     dx is dy for x ≥ 0, else a·dy, a the slope; da = Σ min(x, 0)·dy over all x that share a.
     At the kink x = 0 the derivative is 1, as in ``flax.linen.PReLU``. The terms of the sum have
-    either sign and may cancel: they are added in pairs, in float64.
+    either sign and may cancel, which loses digits in float32: they are added in pairs, in float64.
     """
 
+    @np.errstate(over="ignore", invalid="ignore")
     def pullback(dy: Array) -> tuple[Array, Array]:
         wide = widen(dy)
-        terms = wide * np.minimum(widen(x), 0)
+        terms = masked(wide * widen(x), ~(x >= 0))
         dslope = narrow(unbroadcast(terms, negative_slope.shape), negative_slope)
         return narrow(wide * _prelu_slopes(x, negative_slope), x), dslope
 
@@ -133,10 +178,10 @@ def bipolar_relu(x: Float[Array, "*batch features"]) -> Float[Array, "*batch fea
 def bipolar_relu_vjp(
     x: Float[Array, "*batch features"],
 ) -> tuple[Float[Array, "*batch features"], Pullback]:
-    """bipolar_relu with its pullback.
+    """``bipolar_relu`` with its pullback.
 
     1 for x > 0 on even features and for x < 0 on odd ones, else 0. relu(x) and −relu(−x) have
-    the derivative 0 at the kink x = 0, as in ``jax.nn.relu``.
+    the derivative 0 at the kink x = 0, as in ``jax.nn.relu``. Nothing is lost.
     """
 
     def pullback(dy: Array) -> tuple[Array]:
@@ -159,7 +204,8 @@ def maxout(
     (…, units). The layout is that of ``chainer.functions.maxout`` and ``tfa.layers.Maxout``
     (Goodfellow et al. 2013, arXiv:1302.4389).
 
-    Raises ShapeError where the size of ``axis`` is no positive multiple of ``num_units``.
+    Raises ShapeError where x has no such axis or its size is no positive multiple of
+    ``num_units``, DomainError where that is not positive, DtypeError where either is no int.
     """
     pieces, along = _pieces(x, num_units, axis)
     return narrow(np.max(pieces, axis=along), x)
@@ -169,10 +215,10 @@ def maxout(
 def maxout_vjp(
     x: Float[Array, "*batch features"], *, num_units: int, axis: int = -1
 ) -> tuple[Float[Array, "..."], Pullback]:
-    """Maxout with its pullback.
+    """``maxout`` with its pullback.
 
-    The largest piece of a unit has all of dy, the others 0. At a tie the largest have equal
-    shares, as in ``jax.numpy.max``.
+    The largest piece of a unit has all of dy, the others 0. At the kink, a tie, the largest have
+    equal shares, as in ``jax.numpy.max``. Nothing is lost: dy/count is rounded once.
     """
     pieces, along = _pieces(x, num_units, axis)
 
@@ -186,11 +232,13 @@ def maxout_vjp(
 
 
 def _pieces(x: Array, num_units: int, axis: int) -> tuple[Array, int]:
-    """X with an axis of units in place of ``axis`` and one of their pieces behind it."""
-    if not -x.ndim <= axis < x.ndim:
-        raise ShapeError(f"maxout: axis is {axis}, but x has shape {x.shape}")
-    size, axis = x.shape[axis], axis % x.ndim
-    if num_units < 1 or size < 1 or size % num_units:
+    """``x`` with an axis of units in place of ``axis`` and one of their pieces behind it."""
+    num_units, axis = (
+        check_integer("maxout", "num_units", num_units, least=1),
+        axis_of("maxout", x, axis),
+    )
+    size = x.shape[axis]
+    if size < 1 or size % num_units:
         raise ShapeError(
             f"maxout: x has shape {x.shape}, expected a multiple of num_units = {num_units} "
             f"along axis {axis}"
@@ -207,7 +255,7 @@ def heaviside(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 @rule
 def heaviside_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullback]:
-    """Heaviside with its pullback: dx = 0, also at the jump x = 0, as in JAX.
+    """``heaviside`` with its pullback: dx = 0, also at the jump x = 0, as in JAX.
 
     A step is flat wherever it has a derivative, so nothing in front of it can be trained: a small
     change of a weight changes no output, and the gradient is 0 however wrong the output is.
@@ -224,9 +272,10 @@ def hard_tanh(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 @rule
 def hard_tanh_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullback]:
-    """hard_tanh with its pullback: 1 for |x| ≤ 1, else 0; at the kinks 1, as ``jax.nn.hard_tanh``.
+    """``hard_tanh`` with its pullback.
 
-    relu6 has 0 at its kinks.
+    1 for |x| ≤ 1, else 0; at the kinks 1, as in ``jax.nn.hard_tanh`` (relu6 has 0 at its kinks).
+    Nothing is lost.
     """
     return unchecked(hard_tanh)(x), lambda dy: (masked(dy, np.abs(x) <= 1),)
 
@@ -242,9 +291,9 @@ def hard_sigmoid(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 @rule
 def hard_sigmoid_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullback]:
-    """hard_sigmoid with its pullback.
+    """``hard_sigmoid`` with its pullback.
 
-    1/6 for |x| < 3, else 0; at both kinks 0, as in ``jax.nn.hard_sigmoid``.
+    1/6 for |x| < 3, else 0; at both kinks 0, as in ``jax.nn.hard_sigmoid``. Nothing is lost.
     """
 
     def pullback(dy: Array) -> tuple[Array]:
@@ -262,12 +311,13 @@ def hard_silu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 @rule
 def hard_silu_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullback]:
-    """hard_silu with its pullback.
+    """``hard_silu`` with its pullback.
 
     (2x + 3)/6 for |x| < 3, 0 below and 1 above; at the kinks −3 and 3 it is 0 and 1, as in
-    ``jax.nn.hard_silu``. The product rule, (x + 3)/6 + x/6, cancels around x = −1.5.
+    ``jax.nn.hard_silu``. The textbook product rule, (x + 3)/6 + x/6, cancels around x = −1.5.
     """
 
+    @np.errstate(over="ignore", invalid="ignore")
     def pullback(dy: Array) -> tuple[Array]:
         wide, d = at_least_single(x), at_least_single(dy)
         inside = (2 * np.clip(wide, -3, 3) + 3) / 6
@@ -288,8 +338,13 @@ def sparse_plus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 @rule
 def sparse_plus_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullback]:
-    """sparse_plus with its pullback: sparse_sigmoid(x)·dy. It has no kink."""
+    """``sparse_plus`` with its pullback.
 
+    sparse_sigmoid(x)·dy, with one 1 + x, which is exact around its zero: nothing is lost. It has no
+    kink.
+    """
+
+    @np.errstate(invalid="ignore")
     def pullback(dy: Array) -> tuple[Array]:
         slope = unchecked(sparse_sigmoid)(at_least_single(x))
         return (narrow(at_least_single(dy) * slope, x),)
@@ -305,10 +360,10 @@ def sparse_sigmoid(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 @rule
 def sparse_sigmoid_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullback]:
-    """sparse_sigmoid with its pullback.
+    """``sparse_sigmoid`` with its pullback.
 
     1/2 for |x| < 1, else 0; at the kinks ±1 it is 1/4, as in ``jax.nn.sparse_sigmoid``, whose
-    clip halves the derivative at its ends.
+    clip halves the derivative at its ends. Nothing is lost.
     """
 
     def pullback(dy: Array) -> tuple[Array]:
