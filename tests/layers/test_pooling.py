@@ -70,3 +70,14 @@ def test_what_does_not_fit_is_refused_by_name() -> None:
         layers.global_avg_pool.init(KEY, (3,))
     with pytest.raises(TreeError, match=r"max_pool: params has keys \['kernel'\], expected \[\]"):
         layers.max_pool(2).forward({"kernel": X}, {}, X)
+
+
+def test_what_no_input_fits_is_refused_when_the_layer_is_made() -> None:
+    with pytest.raises(DomainError, match="max_pool: window_shape is 0, expected at least 1"):
+        layers.max_pool((0, 2))
+    with pytest.raises(DomainError, match="avg_pool: padding is 'FOO'"):
+        layers.avg_pool(2, padding="FOO")
+    with pytest.raises(ShapeError, match=r"max_pool: strides is \(1,\), of length 1"):
+        layers.max_pool((2, 2), strides=(1,))
+    with pytest.raises(DomainError, match="upsample_nearest: scale is 0, expected at least 1"):
+        layers.upsample_nearest((2, 0))

@@ -179,6 +179,52 @@ def test_global_pooling_is_over_all_of_space() -> None:
     np.testing.assert_array_equal(dx.sum(axis=(1, 2)), dy)
 
 
+LARGE = [
+    (window, stride, padding)
+    for window, stride in ((9, 9), (10, 3), (13, 1), (16, 16), (20, 7), (9, 12))
+    for padding in ("VALID", "SAME", ((4, 11),), ((25, 0),))
+]
+
+
+@pytest.mark.parametrize(("window", "stride", "padding"), LARGE)
+def test_large_windows_are_those_of_flax(window: int, stride: int, padding: Any) -> None:
+    x = integers((2, 41, 3), top=50)
+    options: dict[str, Any] = {"window_shape": (window,), "strides": (stride,), "padding": padding}
+    for name in ("max_pool", "avg_pool"):
+        y, pullback = getattr(pooling, f"{name}_vjp")(x, **options)
+        their_y, their_pullback = jax.vjp(partial(getattr(FLAX, name), **options), x)
+        dy = integers(y.shape, 1, 9)
+        np.testing.assert_allclose(y, their_y, rtol=1e-14)
+        np.testing.assert_allclose(pullback(dy)[0], their_pullback(dy)[0], rtol=1e-13, atol=1e-14)
+
+
+@pytest.mark.parametrize("stride", [1, 4096])
+def test_averages_of_large_windows_keep_their_digits(stride: int) -> None:
+    x = np.random.default_rng(0).random((1, 8192, 2), np.float32)
+    y, pullback = pooling.avg_pool_vjp(x, window_shape=4096, strides=stride)
+    exact = pooling.avg_pool(x.astype(np.float64), window_shape=4096, strides=stride)
+    assert np.max(np.abs(y - exact) / np.spacing(y)) < 3
+    (dx,) = pullback(y)
+    (exact,) = pooling.avg_pool_vjp(x.astype(np.float64), window_shape=4096, strides=stride)[1](
+        y.astype(np.float64)
+    )
+    assert np.max(np.abs(dx - exact) / np.spacing(dx)) < 4
+    large = np.tile(x, (1, 20, 1))
+    mean = large.mean(axis=1, dtype=np.float64)
+    assert np.max(np.abs(pooling.global_avg_pool(large) - mean) / np.spacing(mean.astype("f"))) < 3
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("window", [2, 3, 12])
+def test_the_average_of_the_largest_numbers_is_finite(dtype: Any, window: int) -> None:
+    x = np.full((1, 24, 1), 0.999 * np.finfo(dtype).max, dtype)
+    x[0, -1] = np.inf
+    y, pullback = pooling.avg_pool_vjp(x, window_shape=window)
+    np.testing.assert_allclose(y[0, :-1], x[0, : 24 - window], rtol=1e-6)
+    assert y[0, -1] == np.inf
+    assert np.isfinite(pullback(np.where(y == np.inf, 0, y))[0]).all()
+
+
 @pytest.mark.parametrize("shape", [(0, 4, 4, 2), (2, 4, 4, 0)])
 def test_nothing_in_nothing_out(shape: tuple[int, ...]) -> None:
     x = np.ones(shape, np.float32)

@@ -116,7 +116,7 @@ def _layer(
     """The layer of the rule ``name``; ``ends`` are the last sizes of the kernel for so many in."""
     shape = getattr(_convolution, f"{name}_shape")
     cotangents = getattr(_convolution, f"{name}_cotangents")
-    window = as_tuple(name, "kernel_size", kernel_size, rank_of(name, "kernel_size", kernel_size))
+    window = as_tuple(name, "kernel_size", kernel_size, rank_of(name, kernel_size=kernel_size))
     rank = len(window)
     groups = options.get("feature_group_count", 1)
     # What an input as large as any cannot have, none can.

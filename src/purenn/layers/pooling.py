@@ -5,7 +5,7 @@ from collections.abc import Callable
 from purenn.layers.core import Layer, of_rule
 from purenn.ops import pooling
 from purenn.ops._sliding import slides
-from purenn.ops._windows import Padding, Sizes
+from purenn.ops._windows import LARGEST, Padding, Sizes, rank_of
 from purenn.typing import Array, Shape
 
 
@@ -15,11 +15,16 @@ def max_pool(
     """The largest entry of each window, as ``flax.linen.max_pool``; ``strides`` are 1 if not given.
 
     (28, 28, 32) -> (14, 14, 32) with ``max_pool((2, 2), strides=(2, 2))``.
+
+    Raises:
+        ShapeError, DomainError, DtypeError: as :func:`purenn.ops.pooling.max_pool`, when the layer
+            is made where that needs no input.
     """
 
     def shape(input_shape: Shape) -> Shape:
         return _pooled("max_pool", input_shape, window_shape, strides, padding)
 
+    _check("max_pool", window_shape, strides, padding)
     return of_rule(
         pooling.max_pool, shape, window_shape=window_shape, strides=strides, padding=padding
     )
@@ -31,11 +36,16 @@ def avg_pool(
     padding: Padding = "VALID",
     count_include_pad: bool = True,
 ) -> Layer:
-    """The average of each window, as ``flax.linen.avg_pool``; ``strides`` are 1 if not given."""
+    """The average of each window, as ``flax.linen.avg_pool``; ``strides`` are 1 if not given.
+
+    Raises:
+        ShapeError, DomainError, DtypeError: as :func:`max_pool`.
+    """
 
     def shape(input_shape: Shape) -> Shape:
         return _pooled("avg_pool", input_shape, window_shape, strides, padding)
 
+    _check("avg_pool", window_shape, strides, padding)
     return of_rule(
         pooling.avg_pool,
         shape,
@@ -44,6 +54,12 @@ def avg_pool(
         padding=padding,
         count_include_pad=count_include_pad,
     )
+
+
+def _check(name: str, window_shape: Sizes, strides: Sizes | None, padding: Padding) -> None:
+    """Refuse what an input as large as any cannot have."""
+    rank = rank_of(name, window_shape=window_shape, strides=strides, padding=padding)
+    _pooled(name, (*(LARGEST,) * rank, 1), window_shape, strides, padding)
 
 
 def _pooled(
@@ -55,7 +71,7 @@ def _pooled(
 
 def _global(rule: Callable[..., Array]) -> Layer:
     def shape(input_shape: Shape) -> Shape:
-        pooling.whole(rule.__name__, (1, *input_shape))
+        pooling._whole(rule.__name__, (1, *input_shape))
         return input_shape[-1:]
 
     return of_rule(rule, shape)

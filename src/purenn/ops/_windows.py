@@ -32,12 +32,12 @@ def as_tuple(name: str, argument: str, value: Any, rank: int) -> tuple[int, ...]
     return tuple(_integer(name, argument, size, least=1) for size in sizes)
 
 
-def rank_of(name: str, argument: str, *values: Any) -> int:
-    """The length of the first of ``values`` that is a sequence, else 1.
+def rank_of(name: str, **arguments: Any) -> int:
+    """The length of the first argument that is a sequence, else 1.
 
     Raises ShapeError where it is empty.
     """
-    for value in values:
+    for argument, value in arguments.items():
         if isinstance(value, Sequence) and not isinstance(value, str):
             if not value:
                 raise ShapeError(f"{name}: {argument} is {value!r}, expected a number or some")
