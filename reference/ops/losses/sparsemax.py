@@ -8,8 +8,8 @@ from reference.ops.activations.softmax import sparsemax
 
 
 def sparsemax_loss(
-    logits: Float[Array, "*batch"], labels: Int[Array, "*batch"]
-) -> Float[Array, "*batch"]:
+    logits: Float[Array, "*shape"], labels: Int[Array, "*shape"]
+) -> Float[Array, "*shape"]:
     return jax.nn.sparse_plus(jnp.where(labels == 1, -logits, logits))
 
 

@@ -14,8 +14,7 @@ from hypothesis.extra import numpy as hnp
 import reference.ops.losses
 from purenn import verify
 from purenn.errors import DomainError, DtypeError, ShapeError
-from purenn.ops import losses
-from purenn.ops.losses import _terms
+from purenn.ops import _numerics, losses
 from purenn.typing import Array
 from purenn.verify import balls, judge, oracles, truths
 from purenn.verify.examples import Example
@@ -180,7 +179,8 @@ def test_above_tangent_is_what_it_is_said_to_be() -> None:
     u = np.concatenate([np.linspace(-3, 3, 61), [1e-9, -1e-9, 1e-200, -700.0, -np.inf]])
     with flint.ctx.workprec(2000):
         exact = [arb(x).exp() - 1 - arb(x) if x > -np.inf else arb("inf") for x in u.tolist()]
-    np.testing.assert_allclose(_terms.above_tangent(u), [float(x.mid()) for x in exact], rtol=1e-15)
+    expected = [float(x.mid()) for x in exact]
+    np.testing.assert_allclose(_numerics.above_tangent(u), expected, rtol=1e-15)
 
 
 @given(alpha=st.floats(0, 1), axis=st.sampled_from([-1, 0, None, (1, 0)]))
@@ -192,8 +192,25 @@ def test_smooth_labels_mixes_with_the_uniform_distribution(alpha: float, axis: A
     np.testing.assert_allclose(np.sum(y, axis), 1, rtol=1e-14)
     dlabels, dalpha = pullback(labels)
     np.testing.assert_allclose(dlabels, (1 - alpha) * labels)
-    uniform = losses.smooth_labels(labels, 1.0, axis=axis)
-    np.testing.assert_allclose(dalpha, np.sum((uniform - labels) * labels), atol=1e-15)
+    slope = jax.grad(lambda a: jnp.sum(labels * optax.losses.smooth_labels(labels, a, axis=axis)))
+    np.testing.assert_allclose(dalpha, slope(alpha), atol=1e-15)
+
+
+def test_an_infinite_logit_on_the_right_side_costs_nothing() -> None:
+    logits, labels = np.array([np.inf, -np.inf, np.inf]), np.array([1.0, 0.0, 0.0])
+    y, pullback = losses.sigmoid_binary_cross_entropy_vjp(logits, labels)
+    np.testing.assert_array_equal(y, [0, 0, np.inf])
+    dlogits, dlabels = pullback(np.array([1.0, 1.0, 0.0]))
+    np.testing.assert_array_equal(dlogits, 0)
+    np.testing.assert_array_equal(dlabels, [-np.inf, np.inf, 0])
+
+
+@pytest.mark.parametrize("name", [*DENSE, "smooth_labels"])
+def test_what_overflows_does_not_warn(name: str) -> None:
+    logits, second = np.array([[1e300, -1e300]]), np.array([[0.25, 0.75]])
+    _, pullback = getattr(losses, f"{name}_vjp")(logits, 0.5 if name == "smooth_labels" else second)
+    dy: Array = np.full((1, 2) if name == "smooth_labels" else 1, 1e300)
+    assert not np.any(np.isnan(pullback(dy)[0]))
 
 
 @pytest.mark.parametrize("name", DENSE)
@@ -232,14 +249,17 @@ def test_what_does_not_fit_is_refused_by_name() -> None:
     with pytest.raises(DtypeError, match="logits has dtype int64, expected a floating dtype"):
         binary(np.zeros(2, np.int64), np.zeros(2))
     for alpha in (-0.1, 1.5, np.nan):
-        with pytest.raises(DomainError, match=rf"smooth_labels: alpha is {alpha}, expected ≥ 0"):
+        with pytest.raises(DomainError, match=rf"smooth_labels: alpha is {alpha}, .* ≥ 0 and ≤ 1"):
             losses.smooth_labels(logits, alpha)
+    for one in (losses.poly_loss_cross_entropy, losses.poly_loss_cross_entropy_vjp):
+        with pytest.raises(DomainError, match="poly_loss_cross_entropy: epsilon is nan"):
+            one(logits, logits, epsilon=float("nan"))
 
 
 @pytest.mark.parametrize("name", DENSE)
 def test_no_classes_and_no_axis_are_refused(name: str) -> None:
     loss, nothing = getattr(losses, name), np.zeros((3, 0))
-    with pytest.raises(ShapeError, match=r"logits has shape \(3, 0\), expected an entry along"):
+    with pytest.raises(ShapeError, match=rf"{name}: logits has shape \(3, 0\), expected an"):
         loss(nothing, nothing)
     if name != "safe_softmax_cross_entropy":
         with pytest.raises(ShapeError, match=rf"{name}: axis is 2, but logits has shape \(3, 0\)"):

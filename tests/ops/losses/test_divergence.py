@@ -98,13 +98,31 @@ def test_what_is_finite_is_found_where_its_factors_are_not() -> None:
     np.testing.assert_allclose(pullback(dy)[0], exact[:1], rtol=1e-15)
 
 
+def test_sums_that_leave_the_range() -> None:
+    huge = np.array([1e300])
+    np.testing.assert_array_equal(losses.generalized_kl_divergence(huge, huge), np.inf)
+    np.testing.assert_array_equal(losses.kl_divergence(np.array([-1e10]), huge), np.inf)
+    with flint.ctx.workprec(300):
+        for log_p, target in ((710.0, 0.8e308), (750.0, 1e308), (-5.0, 2.0), (3.0, 0.1)):
+            p, t = arb(log_p).exp(), arb(target)
+            exact = float((t * (t.log() - log_p) + p - t).mid())
+            y = losses.generalized_kl_divergence(np.array([log_p]), np.array([target]))
+            np.testing.assert_allclose(y, exact, rtol=1e-15)
+        assert np.isfinite(losses.generalized_kl_divergence(np.array([710.0]), np.array([1e308])))
+        small = float((arb(1e300) * arb(-740).exp()).mid())
+    _, pullback = losses.generalized_kl_divergence_vjp(np.array([-740.0]), np.zeros(1))
+    np.testing.assert_allclose(pullback(np.array(1e300))[0], [small], rtol=1e-15)
+
+
 @pytest.mark.parametrize("name", [*BY_TARGETS, "kl_divergence_with_log_targets"])
 def test_empty_batches_and_what_does_not_fit(name: str) -> None:
     loss, loss_vjp = getattr(losses, name), getattr(losses, f"{name}_vjp")
     y, pullback = loss_vjp(np.ones((0, 3)), np.ones((0, 3)))
     assert y.shape == (0,)
     assert [dx.shape for dx in pullback(y)] == [(0, 3)] * 2
-    with pytest.raises(ShapeError, match=r"axis is 2, but log_predictions has shape \(2, 3\)"):
+    with pytest.raises(
+        ShapeError, match=rf"{name}: axis is 2, but log_predictions has shape \(2, 3\)"
+    ):
         loss(np.ones((2, 3)), np.ones((2, 3)), axis=2)
     if name in BY_TARGETS:
         with pytest.raises(DomainError, match=rf"{name}: targets\[0, 1\] is -1.0, expected ≥ 0"):

@@ -61,6 +61,33 @@ def test_hard_labels_keep_their_digits_in_saturation(dtype: type, gamma: float) 
         assert np.all(np.isfinite(dlabels))
 
 
+@pytest.mark.parametrize(
+    ("logit", "gamma", "dtype"),
+    [(900.0, 0.01, "float32"), (744.0, 0.1, "float64"), (20.0, 20.0, "float64")],
+)
+def test_the_focus_is_there_where_what_is_missing_underflows(
+    logit: float, gamma: float, dtype: str
+) -> None:
+    x, one = np.array([logit], dtype), np.ones(1, dtype)
+    (_, dlabels) = losses.sigmoid_focal_loss_vjp(x, one, gamma=gamma)[1](one)
+    with flint.ctx.workprec(3000):
+        c = (-arb(logit)).exp().log1p()
+        m = 1 / (1 + arb(logit).exp())
+        exact = -(m ** arb(gamma)) * (arb(logit) + arb(gamma) * c / m * (arb(logit) / 2).tanh())
+    np.testing.assert_allclose(dlabels, [float(exact.mid())], rtol=4 * float(np.finfo(dtype).eps))
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+def test_infinite_logits_have_the_limits(gamma: float) -> None:
+    logits, labels = np.array([np.inf, -np.inf] * 2), np.array([1.0, 0.0, 0.0, 1.0])
+    y, pullback = losses.sigmoid_focal_loss_vjp(logits, labels, gamma=gamma)
+    np.testing.assert_array_equal(y, [0, 0, np.inf, np.inf])
+    dlogits, dlabels = pullback(np.full(4, 1e300))
+    np.testing.assert_array_equal(dlogits, [0, 0, 1e300, -1e300])
+    right = np.inf if gamma == 0 else 0
+    np.testing.assert_array_equal(dlabels, [-right, right, -np.inf, np.inf])
+
+
 def test_what_is_right_counts_less_the_larger_gamma() -> None:
     logits, labels = np.array([2.0, -2.0]), np.array([1.0, 1.0])
     y = [losses.sigmoid_focal_loss(logits, labels, gamma=gamma) for gamma in (0.0, 2.0)]
@@ -85,9 +112,13 @@ def test_gradients_of_soft_labels_are_those_of_jax_on_the_definition() -> None:
 
 def test_what_does_not_fit_is_refused_by_name() -> None:
     x, q = np.zeros(2), np.zeros(2)
-    with pytest.raises(DomainError, match=r"sigmoid_focal_loss: alpha is 1.5, expected ≥ 0 and"):
+    with pytest.raises(
+        DomainError, match=r"sigmoid_focal_loss: alpha is 1.5, expected a finite number ≥ 0"
+    ):
         losses.sigmoid_focal_loss(x, q, alpha=1.5)
-    with pytest.raises(DomainError, match=r"sigmoid_focal_loss: gamma is -1.0, expected ≥ 0"):
+    with pytest.raises(
+        DomainError, match=r"sigmoid_focal_loss: gamma is -1.0, expected a finite number ≥ 0"
+    ):
         losses.sigmoid_focal_loss_vjp(x, q, gamma=-1.0)
     with pytest.raises(DomainError, match=r"labels\[1\] is 1.5, expected ≥ 0 and ≤ 1"):
         losses.sigmoid_focal_loss(x, q + np.array([0, 1.5]))

@@ -76,6 +76,22 @@ def test_at_the_ends_of_the_clip_half_of_the_derivative_passes() -> None:
     np.testing.assert_array_equal(pullback(np.ones(()))[0], -passed * q / p)
 
 
+def test_the_cotangent_of_labels_is_of_the_clipped_probability() -> None:
+    p = np.array([0.27, 0.73, 0.5, 0.4])
+    _, pullback = losses.binary_cross_entropy_vjp(p, np.ones(4), eps=0.3)
+    expected = [-np.log(3 / 7), np.log(3 / 7), 0, np.log(1.5)]
+    np.testing.assert_allclose(pullback(np.ones(4))[1], expected, rtol=1e-15)
+
+
+@pytest.mark.parametrize("eps", [1e-50, 1e-310])
+def test_eps_may_be_out_of_the_range_of_the_dtype(eps: float) -> None:
+    p, q = np.array([0, 1], np.float16), np.array([1, 0], np.float16)
+    for name in ("binary_cross_entropy", "categorical_cross_entropy"):
+        y, pullback = getattr(losses, f"{name}_vjp")(p, q, eps=eps)
+        np.testing.assert_allclose(y, -np.log(eps), rtol=1e-3)
+        np.testing.assert_array_equal(pullback(np.ones_like(y))[0], 0)
+
+
 def test_around_a_half_and_around_the_label_nothing_cancels() -> None:
     t = 2.0**-50
     _, pullback = losses.binary_cross_entropy_vjp(np.array([0.5 + t]), np.array([0.5]))
@@ -99,8 +115,8 @@ def test_empty_batches() -> None:
 def test_what_does_not_fit_is_refused_by_name(name: str) -> None:
     p = np.full((1, 2), 0.5)
     for rule in (getattr(losses, name), getattr(losses, f"{name}_vjp")):
-        for eps in (0.0, 0.5, -1.0):
-            with pytest.raises(DomainError, match=rf"{name}: eps is {eps}, expected > 0 and < 0.5"):
+        for eps in (0.0, 0.5, -1.0, float("nan")):
+            with pytest.raises(DomainError, match=rf"{name}: eps is {eps}, expected a finite"):
                 rule(p, p, eps=eps)
         with pytest.raises(DomainError, match=r"probabilities\[0, 1\] is 1.5, expected ≥ 0 and ≤"):
             rule(np.array([[0, 1.5]]), p)

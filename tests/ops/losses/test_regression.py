@@ -61,7 +61,7 @@ def test_huber_is_half_a_square_up_to_delta_and_straight_beyond() -> None:
 def test_squares_overflow_only_where_the_loss_does() -> None:
     huge, zero = np.array([1e200]), np.zeros(1)
     np.testing.assert_array_equal(losses.huber_loss(huge, zero), [1e200])
-    np.testing.assert_array_equal(losses.huber_loss(huge, zero, delta=np.inf), [np.inf])
+    np.testing.assert_array_equal(losses.huber_loss(huge, zero, delta=1e200), [np.inf])
     for name in ("squared_error", "l2_loss"):
         y, pullback = getattr(losses, f"{name}_vjp")(huge, zero)
         np.testing.assert_array_equal(y, [np.inf])
@@ -91,11 +91,23 @@ def test_the_constant_of_log_cosh_is_log_2() -> None:
     assert float(constant) == np.log(2)
 
 
-@pytest.mark.parametrize("delta", [0.0, -1.0, np.nan])
+@pytest.mark.parametrize("name", NAMES)
+def test_infinities_are_numbers_and_what_has_no_limit_is_nan(name: str) -> None:
+    predictions, targets = np.array([np.inf, np.inf, 1e308]), np.array([0.0, np.inf, -1e308])
+    y, pullback = getattr(losses, f"{name}_vjp")(predictions, targets)
+    assert y[0] == y[2] or name in ("huber_loss", "absolute_error", "log_cosh")
+    np.testing.assert_array_equal(np.isnan(y), [False, True, False])
+    for cotangent in pullback(np.full(3, 1e300)):
+        np.testing.assert_array_equal(np.isnan(cotangent), [False, True, False])
+
+
+@pytest.mark.parametrize("delta", [0.0, -1.0, np.nan, np.inf])
 def test_a_delta_that_is_none_is_refused(delta: float) -> None:
     x = np.ones(2)
     for f in (losses.huber_loss, losses.huber_loss_vjp):
-        with pytest.raises(DomainError, match=rf"huber_loss: delta is {delta}, expected > 0"):
+        with pytest.raises(
+            DomainError, match=rf"huber_loss: delta is {delta}, expected a finite number > 0"
+        ):
             f(x, x, delta=delta)
 
 

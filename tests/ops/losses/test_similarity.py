@@ -2,10 +2,12 @@ import itertools
 from functools import cache
 from typing import Any
 
+import flint
 import jax
 import numpy as np
 import optax
 import pytest
+from flint import arb
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,7 +23,7 @@ def vectors(count: int, *shape: int, seed: int = 0) -> list[Array]:
 
 
 @cache
-def optax_vjp(name: str, **static: int) -> Any:
+def optax_vjp(name: str, **static: Any) -> Any:
     """Compiled once for all values of what is traced."""
 
     def run(arrays: list[Any], dy: Any, traced: dict[str, Any], *labels: Any) -> Any:
@@ -33,7 +35,7 @@ def optax_vjp(name: str, **static: int) -> Any:
 
 
 def assert_as_optax(
-    name: str, arrays: list[Array], *labels: Array, traced: dict[str, float], **static: int
+    name: str, arrays: list[Array], *labels: Array, traced: dict[str, float], **static: Any
 ) -> None:
     y, pullback = getattr(losses, f"{name}_vjp")(*arrays, *labels, **traced, **static)
     again = getattr(losses, name)(*arrays, *labels, **traced, **static)
@@ -50,7 +52,7 @@ def assert_as_optax(
 
 @pytest.mark.parametrize("name", COSINES)
 def test_cosines_are_those_of_optax(name: str) -> None:
-    for axis, epsilon in itertools.product((-1, 0), (0.0, 1e-6, 2.0)):
+    for axis, epsilon in itertools.product((-1, 0, (2, 0), None), (0.0, 1e-6, 2.0)):
         assert_as_optax(name, vectors(2, 3, 4, 2), axis=axis, traced={"epsilon": epsilon})
 
 
@@ -190,22 +192,51 @@ def test_ntxent_without_pairs_or_negatives_is_0(labels: list[int]) -> None:
 def test_what_does_not_fit_is_refused_by_name() -> None:
     x = np.ones((2, 3))
     for name in COSINES:
-        with pytest.raises(DomainError, match=f"{name}: epsilon is -1.0, expected finite and ≥ 0"):
+        with pytest.raises(DomainError, match=f"{name}: epsilon is -1.0, expected a finite"):
             getattr(losses, name)(x, x, epsilon=-1.0)
         with pytest.raises(ShapeError, match=rf"{name}: axis is 2, but predictions has shape \(2"):
             getattr(losses, name)(x, x, axis=2)
     triplet = losses.triplet_margin_loss
-    with pytest.raises(DomainError, match=r"norm_degree is 0\.5, expected finite and ≥ 1"):
+    with pytest.raises(DomainError, match=r"norm_degree is 0\.5, expected a finite number ≥ 1"):
         triplet(x, x, x, norm_degree=0.5)
-    with pytest.raises(DomainError, match="triplet_margin_loss: eps is nan, expected finite and"):
+    with pytest.raises(DomainError, match="triplet_margin_loss: eps is nan, expected a"):
         triplet(x, x, x, eps=np.nan)
-    with pytest.raises(DomainError, match="triplet_margin_loss: margin is inf, expected finite"):
+    with pytest.raises(DomainError, match="triplet_margin_loss: margin is inf, expected a"):
         triplet(x, x, x, margin=np.inf)
     with pytest.raises(ShapeError, match=r"triplet_margin_loss: axis is -3, but anchors has"):
         triplet(x, x, x, axis=-3)
-    with pytest.raises(DomainError, match=r"ntxent: temperature is 0\.0, expected finite and > 0"):
+    with pytest.raises(DomainError, match=r"ntxent: temperature is 0\.0, expected a finite number"):
         losses.ntxent(x, np.array([0, 0]), temperature=0.0)
+    with pytest.raises(DomainError, match=r"ntxent: temperature is 1e-309, expected a finite"):
+        losses.ntxent(x, np.array([0, 0]), temperature=1e-309)
+    for rule in (triplet, losses.triplet_margin_loss_vjp):
+        with pytest.raises(DtypeError, match="triplet_margin_loss: eps is True, expected a number"):
+            rule(x, x, x, eps=True)
     with pytest.raises(ShapeError, match=r"ntxent: labels has shape \(3,\).* with batch = 2"):
         losses.ntxent(x, np.array([0, 0, 1]))
     with pytest.raises(DtypeError, match="ntxent: labels has dtype float64, expected an integer"):
         losses.ntxent(x, np.zeros(2))
+
+
+def test_an_infinite_entry_has_the_direction_to_itself() -> None:
+    x, other = np.array([[np.inf, 1.0], [-np.inf, 1.0]]), np.array([[3.0, 4.0], [3.0, 4.0]])
+    y, pullback = losses.cosine_similarity_vjp(x, other)
+    np.testing.assert_allclose(y, [0.6, -0.6], rtol=1e-15)
+    np.testing.assert_array_equal(pullback(np.ones(2))[0], np.zeros((2, 2)))
+    assert np.isnan(losses.cosine_similarity(np.full((1, 2), np.inf), other[:1])).all()
+
+
+@pytest.mark.parametrize("eps", [1e-6, 0.25])
+@pytest.mark.parametrize("degree", [2, 2.3, 6, 20, 200])
+def test_triplets_keep_their_digits_at_every_degree(degree: float, eps: float) -> None:
+    anchors, positives, negatives = vectors(3, 20, 2)
+    _, pullback = losses.triplet_margin_loss_vjp(
+        anchors, positives, negatives, norm_degree=degree, eps=eps, margin=100.0
+    )
+    with flint.ctx.workprec(300):
+        k, expected = arb(degree), []
+        for one, other in zip(anchors.tolist(), positives.tolist(), strict=True):
+            d = [arb(b) - arb(a) for a, b in zip(one, other, strict=True)]
+            norm = sum((abs(x) ** k for x in d), arb(eps)) ** (1 / k)
+            expected.append([float((x.sgn() * (abs(x) / norm) ** (k - 1)).mid()) for x in d])
+    np.testing.assert_allclose(pullback(np.ones(20))[1], expected, rtol=8 * 2.0**-53)

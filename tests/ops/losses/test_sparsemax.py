@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from purenn.errors import DomainError, DtypeError
+from purenn.errors import DomainError, DtypeError, ShapeError
 from purenn.ops import activations, losses
 from purenn.typing import Array
 
@@ -82,3 +82,5 @@ def test_what_does_not_fit_is_refused_by_name() -> None:
         losses.sparsemax_loss(np.zeros(2), np.zeros(2))
     with pytest.raises(DomainError, match=r"labels\[0\] is 3, expected 0 to 2 \(classes − 1\)"):
         losses.multiclass_sparsemax_loss(np.zeros((1, 3)), np.array([3]))
+    with pytest.raises(ShapeError, match=r"multiclass_sparsemax_loss: scores has shape \(0, 0\)"):
+        losses.multiclass_sparsemax_loss(np.zeros((0, 0)), np.zeros(0, int))

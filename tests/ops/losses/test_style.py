@@ -1,3 +1,5 @@
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -63,6 +65,28 @@ def test_small_differences_of_large_float32_features_count() -> None:
     np.testing.assert_allclose(losses.style_loss(other, f), expected, rtol=1e-6)
     huge = np.full((1, 1, 1), 1e30, np.float32)
     np.testing.assert_array_equal(losses.style_loss(huge, huge), 0)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sums_over_many_positions_keep_their_digits(dtype: type) -> None:
+    """As jnp.einsum, off by less than a unit; one product in BLAS is off by hundreds."""
+    x: Array = np.full((1000, 1000, 1), 0.1, dtype)
+    expected = float(Fraction(float(x[0, 0, 0])) ** 2 * 10**6)
+    eps = float(np.finfo(dtype).eps)
+    np.testing.assert_allclose(losses.gram_matrix(x), expected, rtol=eps)
+    uneven = features(1, 1301, 3)
+    rows = uneven[0]
+    np.testing.assert_allclose(losses.gram_matrix(uneven), rows.T @ rows, rtol=1e-12, atol=1e-12)
+
+
+def test_features_whose_gram_matrix_overflows() -> None:
+    huge, small = np.full((1, 1, 2), 1e200), np.full((1, 1, 2), 1e-90)
+    y, pullback = losses.style_loss_vjp(huge, huge)
+    np.testing.assert_array_equal(y, 0)
+    np.testing.assert_array_equal(pullback(np.ones(()))[0], 0)
+    np.testing.assert_array_equal(losses.style_loss(huge, 0 * huge), np.inf)
+    _, pullback = losses.style_loss_vjp(small, 0 * small)
+    np.testing.assert_allclose(pullback(np.array(1e200))[0], np.full((1, 1, 2), 5e-71), rtol=1e-14)
 
 
 def test_empty_images_and_batches() -> None:

@@ -1,5 +1,6 @@
 """Losses, as in ``optax.losses``: the same names, nothing averaged.
 
+Of optax's arguments ``where``, which masks entries, is left out, and ``targets`` is always given.
 The mean over a batch and a weight per example belong to :func:`purenn.training.objective`.
 """
 

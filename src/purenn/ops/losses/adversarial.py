@@ -9,10 +9,27 @@ import numpy as np
 from purenn.contract import rule, unchecked
 from purenn.ops._numerics import difference, narrow, widen
 from purenn.ops.activations import softplus, softplus_vjp
+from purenn.ops.losses._terms import quiet
 from purenn.typing import Array, Float, Pullback, Values
+
+__all__ = [
+    "least_squares_discriminator_loss",
+    "least_squares_discriminator_loss_vjp",
+    "least_squares_generator_loss",
+    "least_squares_generator_loss_vjp",
+    "non_saturating_discriminator_loss",
+    "non_saturating_discriminator_loss_vjp",
+    "non_saturating_generator_loss",
+    "non_saturating_generator_loss_vjp",
+    "wasserstein_critic_loss",
+    "wasserstein_critic_loss_vjp",
+    "wasserstein_generator_loss",
+    "wasserstein_generator_loss_vjp",
+]
 
 
 @rule
+@quiet
 def least_squares_discriminator_loss(
     real_scores: Float[Array, "*shape"], fake_scores: Float[Array, "*shape"]
 ) -> Float[Array, "*shape"]:
@@ -22,16 +39,19 @@ def least_squares_discriminator_loss(
     equation 9.
     """
     fake = widen(fake_scores)
-    with np.errstate(over="ignore"):
-        return narrow(_from_1(widen(real_scores)) + fake * (fake / 2), real_scores)
+    return narrow(_from_1(widen(real_scores)) + fake * (fake / 2), real_scores)
 
 
 @rule
 def least_squares_discriminator_loss_vjp(
     real_scores: Float[Array, "*shape"], fake_scores: Float[Array, "*shape"]
 ) -> tuple[Float[Array, "*shape"], Pullback]:
-    """The same with its pullback: dreal = (real − 1)·dL, dfake = fake·dL."""
+    """``least_squares_discriminator_loss`` with its pullback.
 
+    dreal = (real − 1)·dL, dfake = fake·dL; nothing is lost in the textbook form.
+    """
+
+    @quiet
     def pullback(dy: Array) -> tuple[Array, Array]:
         wide = widen(dy)
         dreal, dfake = (widen(real_scores) - 1) * wide, widen(fake_scores) * wide
@@ -41,6 +61,7 @@ def least_squares_discriminator_loss_vjp(
 
 
 @rule
+@quiet
 def least_squares_generator_loss(fake_scores: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """½(fake − 1)², elementwise: fake examples are to score 1, as real ones; Mao et al. 2017."""
     return narrow(_from_1(widen(fake_scores)), fake_scores)
@@ -50,8 +71,12 @@ def least_squares_generator_loss(fake_scores: Float[Array, "*shape"]) -> Float[A
 def least_squares_generator_loss_vjp(
     fake_scores: Float[Array, "*shape"],
 ) -> tuple[Float[Array, "*shape"], Pullback]:
-    """The same with its pullback: dfake = (fake − 1)·dL, however sure the discriminator is."""
+    """``least_squares_generator_loss`` with its pullback.
 
+    dfake = (fake − 1)·dL, however sure the discriminator is; nothing is lost in this form.
+    """
+
+    @quiet
     def pullback(dy: Array) -> tuple[Array]:
         return (narrow((widen(fake_scores) - 1) * widen(dy), fake_scores),)
 
@@ -59,6 +84,7 @@ def least_squares_generator_loss_vjp(
 
 
 @rule
+@quiet
 def non_saturating_discriminator_loss(
     real_scores: Float[Array, "*shape"], fake_scores: Float[Array, "*shape"]
 ) -> Float[Array, "*shape"]:
@@ -74,7 +100,7 @@ def non_saturating_discriminator_loss(
 def non_saturating_discriminator_loss_vjp(
     real_scores: Float[Array, "*shape"], fake_scores: Float[Array, "*shape"]
 ) -> tuple[Float[Array, "*shape"], Pullback]:
-    """The same with its pullback, which is that of softplus, twice.
+    """``non_saturating_discriminator_loss`` with its pullback, which is that of softplus, twice.
 
     dreal = −σ(−real)·dL, dfake = σ(fake)·dL. The logarithm of a computed 1 − σ(fake) is −∞ from
     a score of 17 on in float32; softplus has no such end.
@@ -82,6 +108,7 @@ def non_saturating_discriminator_loss_vjp(
     real, real_pullback = unchecked(softplus_vjp)(np.asarray(-widen(real_scores)))
     fake, fake_pullback = unchecked(softplus_vjp)(widen(fake_scores))
 
+    @quiet
     def pullback(dy: Array) -> tuple[Array, Array]:
         (dreal,), (dfake,) = real_pullback(np.asarray(-widen(dy))), fake_pullback(widen(dy))
         return narrow(dreal, real_scores), narrow(dfake, fake_scores)
@@ -90,6 +117,7 @@ def non_saturating_discriminator_loss_vjp(
 
 
 @rule
+@quiet
 def non_saturating_generator_loss(fake_scores: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """−log σ(fake) = softplus(−fake), elementwise; Goodfellow et al. 2014, section 3."""
     return narrow(unchecked(softplus)(np.asarray(-widen(fake_scores))), fake_scores)
@@ -99,13 +127,14 @@ def non_saturating_generator_loss(fake_scores: Float[Array, "*shape"]) -> Float[
 def non_saturating_generator_loss_vjp(
     fake_scores: Float[Array, "*shape"],
 ) -> tuple[Float[Array, "*shape"], Pullback]:
-    """The same with its pullback, that of softplus: dfake = −σ(−fake)·dL.
+    """``non_saturating_generator_loss`` with its pullback, that of softplus: dfake = −σ(−fake)·dL.
 
     It is −dL where the discriminator is sure of a fake; the gradient of the minimax game's
     log(1 − σ(fake)), −σ(fake), vanishes there.
     """
     y, softplus_pullback = unchecked(softplus_vjp)(np.asarray(-widen(fake_scores)))
 
+    @quiet
     def pullback(dy: Array) -> tuple[Array]:
         (dfake,) = softplus_pullback(np.asarray(-widen(dy)))
         return (narrow(dfake, fake_scores),)
@@ -114,10 +143,11 @@ def non_saturating_generator_loss_vjp(
 
 
 @rule
+@quiet
 def wasserstein_critic_loss(
     real_scores: Float[Array, "*shape"], fake_scores: Float[Array, "*shape"]
 ) -> Float[Array, "*shape"]:
-    """Fake − real, elementwise: its mean is minus the critic's estimate of the distance.
+    """``fake − real``, elementwise: its mean is minus the critic's estimate of the distance.
 
     It is one only for a critic that is Lipschitz continuous, which the loss does not see to.
 
@@ -131,8 +161,9 @@ def wasserstein_critic_loss(
 def wasserstein_critic_loss_vjp(
     real_scores: Float[Array, "*shape"], fake_scores: Float[Array, "*shape"]
 ) -> tuple[Float[Array, "*shape"], Pullback]:
-    """The same with its pullback: dreal = −dL, dfake = dL."""
+    """``wasserstein_critic_loss`` with its pullback: dreal = −dL, dfake = dL; nothing is lost."""
 
+    @quiet
     def pullback(dy: Array) -> tuple[Array, Array]:
         return narrow(-dy, dy), dy.copy()
 
@@ -140,6 +171,7 @@ def wasserstein_critic_loss_vjp(
 
 
 @rule
+@quiet
 def wasserstein_generator_loss(fake_scores: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """−fake, elementwise; Arjovsky, Chintala & Bottou 2017."""
     return narrow(-fake_scores, fake_scores)
@@ -149,8 +181,9 @@ def wasserstein_generator_loss(fake_scores: Float[Array, "*shape"]) -> Float[Arr
 def wasserstein_generator_loss_vjp(
     fake_scores: Float[Array, "*shape"],
 ) -> tuple[Float[Array, "*shape"], Pullback]:
-    """The same with its pullback: dfake = −dL."""
+    """``wasserstein_generator_loss`` with its pullback: dfake = −dL; nothing is lost."""
 
+    @quiet
     def pullback(dy: Array) -> tuple[Array]:
         return (narrow(-dy, dy),)
 
@@ -160,5 +193,4 @@ def wasserstein_generator_loss_vjp(
 def _from_1(x: Values) -> Values:
     """½(x − 1)², with what rounding cuts off the difference."""
     d, lost = difference(x, 1.0)
-    with np.errstate(over="ignore"):
-        return np.asarray(d * (d / 2) + np.where(lost == 0, 0, d) * lost)
+    return np.asarray(d * (d / 2) + np.where(lost == 0, 0, d) * lost)

@@ -4,12 +4,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from purenn.contract import check_domain, rule, unchecked
-from purenn.errors import DomainError, ShapeError
+from purenn.contract import check_domain, check_number, rule, unchecked
+from purenn.errors import ShapeError
 from purenn.ops import _softmax
 from purenn.ops._axes import Axis, axes_of, from_lanes, lanes, nonempty_axes
-from purenn.ops._numerics import narrow, scaled_sigmoid, widen
-from purenn.ops.losses._terms import above_tangent, weighted
+from purenn.ops._numerics import above_tangent, narrow, scaled_sigmoid, widen
+from purenn.ops.losses._terms import binary_cross_entropy_terms, quiet, weighted
 from purenn.typing import (
     Annotated,
     Array,
@@ -23,8 +23,24 @@ from purenn.typing import (
     Simplex,
 )
 
+__all__ = [
+    "poly_loss_cross_entropy",
+    "poly_loss_cross_entropy_vjp",
+    "safe_softmax_cross_entropy",
+    "safe_softmax_cross_entropy_vjp",
+    "sigmoid_binary_cross_entropy",
+    "sigmoid_binary_cross_entropy_vjp",
+    "smooth_labels",
+    "smooth_labels_vjp",
+    "softmax_cross_entropy",
+    "softmax_cross_entropy_vjp",
+    "softmax_cross_entropy_with_integer_labels",
+    "softmax_cross_entropy_with_integer_labels_vjp",
+]
+
 
 @rule
+@quiet
 def softmax_cross_entropy(
     logits: Float[Array, "*batch classes"],
     labels: Annotated[Float[Array, "*batch classes"], Simplex()],
@@ -35,6 +51,10 @@ def softmax_cross_entropy(
 
     A class with qᵢ = 0 costs nothing, also where its logit is −∞: 0·log 0 = 0, which is NaN in
     ``optax.losses.softmax_cross_entropy``.
+
+    Raises:
+        ShapeError: there is no such axis, or no class along it.
+        DtypeError: ``axis`` is no int, tuple of ints or None.
     """
     axes = nonempty_axes("softmax_cross_entropy", logits, axis, "logits")
     log_p = _softmax.log_softmax(lanes(widen(logits), axes)).log_p
@@ -48,16 +68,19 @@ def softmax_cross_entropy_vjp(
     *,
     axis: Axis = -1,
 ) -> tuple[Float[Array, "..."], Pullback]:
-    """softmax_cross_entropy with its pullback, the joint gradient.
+    """``softmax_cross_entropy`` with its pullback, the joint gradient.
 
     With L = −Σ qᵢ·yᵢ and y = log_softmax(logits), dy = −q·dL goes through the pullback of
     log_softmax: dlogits = dy − p·Σdy = (p·Σq − q)·dL, which is (p − q)·dL when q adds up to 1.
-    No Jacobian of softmax is formed, and nothing is divided by p. dlabels = −y·dL.
+    No Jacobian of softmax is formed, and nothing is divided by p. dlabels = −y·dL. The textbook
+    p − q loses its digits where p is almost q = 1: for the largest logit 1 − p is summed from the
+    others.
     """
     axes = nonempty_axes("softmax_cross_entropy", logits, axis, "logits")
     q = lanes(widen(labels), axes)
     y = _softmax.log_softmax(lanes(widen(logits), axes))
 
+    @quiet
     def pullback(dy: Array) -> tuple[Array, Array]:
         wide = widen(dy)[..., np.newaxis]
         dlogits = from_lanes(_softmax.log_softmax_pullback(-q * wide, y), logits, axes)
@@ -68,11 +91,17 @@ def softmax_cross_entropy_vjp(
 
 
 @rule
+@quiet
 def safe_softmax_cross_entropy(
     logits: Float[Array, "*batch classes"],
     labels: Annotated[Float[Array, "*batch classes"], Simplex()],
 ) -> Float[Array, "*batch"]:
-    """softmax_cross_entropy over the last axis, under the name that optax has for 0·log 0 = 0."""
+    """``softmax_cross_entropy`` over the last axis, under the name that optax has for 0·log 0 = 0.
+
+    Raises:
+        ShapeError: there is no class.
+    """
+    nonempty_axes("safe_softmax_cross_entropy", logits, -1, "logits")
     return unchecked(softmax_cross_entropy)(logits, labels)
 
 
@@ -81,15 +110,17 @@ def safe_softmax_cross_entropy_vjp(
     logits: Float[Array, "*batch classes"],
     labels: Annotated[Float[Array, "*batch classes"], Simplex()],
 ) -> tuple[Float[Array, "*batch"], Pullback]:
-    """safe_softmax_cross_entropy with its pullback, that of softmax_cross_entropy.
+    """``safe_softmax_cross_entropy`` with its pullback, that of ``softmax_cross_entropy``.
 
     Where a logit is −∞, p = 0: dlogits = (p − q)·dL = 0 for q = 0, and dlabels = +∞·dL says that
-    any label there would cost infinitely much.
+    any label there would cost infinitely much. Autodiff of 0·log 0 alone would be NaN.
     """
+    nonempty_axes("safe_softmax_cross_entropy", logits, -1, "logits")
     return unchecked(softmax_cross_entropy_vjp)(logits, labels)
 
 
 @rule
+@quiet
 def softmax_cross_entropy_with_integer_labels(
     logits: Float[Array, "*batch classes"],
     labels: Annotated[Int[Array, "..."], Index("classes")],
@@ -101,7 +132,10 @@ def softmax_cross_entropy_with_integer_labels(
     ``labels`` has the shape of ``logits`` without ``axis``. Along several axes a label counts
     the entries in the order of the axes, the last one fastest.
 
-    Raises DomainError for a label that is no class.
+    Raises:
+        DomainError: a label is no class.
+        ShapeError: there is no such axis, or no class along it.
+        DtypeError: ``axis`` is no int, tuple of ints or None.
     """
     rows, _ = _rows("softmax_cross_entropy_with_integer_labels", logits, labels, axis)
     return narrow(-_pick(_softmax.log_softmax(rows).log_p, labels)[..., 0], logits)
@@ -114,7 +148,7 @@ def softmax_cross_entropy_with_integer_labels_vjp(
     *,
     axis: Axis = -1,
 ) -> tuple[Float[Array, "..."], Pullback]:
-    """softmax_cross_entropy_with_integer_labels with its pullback, the joint gradient.
+    """``softmax_cross_entropy_with_integer_labels`` with its pullback, the joint gradient.
 
     dlogits = (p − onehot(label))·dL. At a label with p almost 1 the textbook p − 1 keeps no
     digit and training stops; there 1 − p = s/(1 + s), s the sum over the others, is used.
@@ -122,6 +156,7 @@ def softmax_cross_entropy_with_integer_labels_vjp(
     rows, axes = _rows("softmax_cross_entropy_with_integer_labels", logits, labels, axis)
     y = _softmax.log_softmax(rows)
 
+    @quiet
     def pullback(dy: Array) -> tuple[Array, None]:
         wide = widen(dy)[..., np.newaxis]
         dlogits = y.p * wide
@@ -155,6 +190,7 @@ def _pick(x: Array, labels: Array) -> Array:
 
 
 @rule
+@quiet
 def poly_loss_cross_entropy(
     logits: Float[Array, "*batch classes"],
     labels: Annotated[Float[Array, "*batch classes"], Simplex()],
@@ -166,7 +202,13 @@ def poly_loss_cross_entropy(
 
     −log p is the series Σ (1 − p)ᵏ/k; ε is added to its first coefficient. The paper has ε = 2
     for classification on ImageNet, −1 for detection.
+
+    Raises:
+        DomainError: ``epsilon`` is not finite.
+        DtypeError: ``epsilon`` is no number, or ``axis`` no int, tuple of ints or None.
+        ShapeError: there is no such axis, or no class along it.
     """
+    epsilon = check_number("poly_loss_cross_entropy", "epsilon", epsilon)
     axes = nonempty_axes("poly_loss_cross_entropy", logits, axis, "logits")
     its = _poly(_softmax.log_softmax(lanes(widen(logits), axes)), epsilon)
     return narrow(np.sum(weighted(lanes(widen(labels), axes), its.loss), axis=-1), logits)
@@ -180,18 +222,20 @@ def poly_loss_cross_entropy_vjp(
     epsilon: float = 2.0,
     axis: Axis = -1,
 ) -> tuple[Float[Array, "..."], Pullback]:
-    """poly_loss_cross_entropy with its pullback: a cross-entropy with other labels.
+    """``poly_loss_cross_entropy`` with its pullback: a cross-entropy with other labels.
 
     With l(p) = −log p + ε·(1 − p), ∂l(pᵢ)/∂xⱼ = −(1/pᵢ + ε)·pᵢ(δᵢⱼ − pⱼ) = (1 + ε·pᵢ)(pⱼ − δᵢⱼ):
     dlogits = (p·Σq̃ − q̃)·dL with q̃ᵢ = qᵢ·(1 + ε·pᵢ), and dlabels = l(p)·dL.
     At ε = −1 all of it cancels where p is almost 1: 1 + ε·p is then written (1 + ε) − ε·(1 − p),
     and l(p) = (1 + ε)·(1 − p) + (e^(log p) − 1 − log p), the last by its series.
     """
+    epsilon = check_number("poly_loss_cross_entropy", "epsilon", epsilon)
     axes = nonempty_axes("poly_loss_cross_entropy", logits, axis, "logits")
     q = lanes(widen(labels), axes)
     y = _softmax.log_softmax(lanes(widen(logits), axes))
     its = _poly(y, epsilon)
 
+    @quiet
     def pullback(dy: Array) -> tuple[Array, Array]:
         wide = widen(dy)[..., np.newaxis]
         dlogits = _softmax.log_softmax_pullback(-q * its.weight * wide, y)
@@ -221,21 +265,17 @@ def _poly(y: _softmax.LogSoftmax, epsilon: float) -> _Poly:
 
 
 @rule
+@quiet
 def sigmoid_binary_cross_entropy(
     logits: Float[Array, "*shape"],
     labels: Annotated[Float[Array, "*shape"], Interval(ge=0, le=1)],
 ) -> Float[Array, "*shape"]:
     """−q·log σ(x) − (1 − q)·log σ(−x), elementwise, with x = logits and q = labels.
 
-    With −log σ(x) = max(−x, 0) + log1p(e⁻ˡˣˡ) all terms are ≥ 0 and nothing cancels.
+    With −log σ(x) = max(−x, 0) + log1p(e⁻ˡˣˡ) all terms are ≥ 0 and nothing cancels. An infinite
+    logit on the right side costs nothing: 0·∞ = 0, the limit.
     """
     return narrow(binary_cross_entropy_terms(widen(logits), widen(labels)), logits)
-
-
-def binary_cross_entropy_terms(x: Array, q: Array) -> Array:
-    """The sum of the terms, unrounded."""
-    linear = q * np.maximum(-x, 0) + (1 - q) * np.maximum(x, 0)
-    return np.asarray(linear + np.log1p(np.exp(-np.abs(x))))
 
 
 @rule
@@ -243,32 +283,37 @@ def sigmoid_binary_cross_entropy_vjp(
     logits: Float[Array, "*shape"],
     labels: Annotated[Float[Array, "*shape"], Interval(ge=0, le=1)],
 ) -> tuple[Float[Array, "*shape"], Pullback]:
-    """sigmoid_binary_cross_entropy with its pullback.
+    """``sigmoid_binary_cross_entropy`` with its pullback.
 
     dlogits = (σ(x) − q)·dL, written (1 − q)·σ(x) − q·σ(−x) so that a saturated σ(x) against
     q = 1 keeps its digits. dlabels = −x·dL, since log σ(−x) − log σ(x) = −x.
     """
 
+    @quiet
     def pullback(dy: Array) -> tuple[Array, Array]:
         x, q, wide = widen(logits), widen(labels), widen(dy)
         dlogits = scaled_sigmoid((1 - q) * wide, x) - scaled_sigmoid(q * wide, -x)
-        return narrow(dlogits, logits), narrow(-x * wide, labels)
+        return narrow(dlogits, logits), narrow(weighted(wide, -x), labels)
 
     return unchecked(sigmoid_binary_cross_entropy)(logits, labels), pullback
 
 
 @rule
+@quiet
 def smooth_labels(
     labels: Float[Array, "*batch classes"],
     alpha: Annotated[float, Interval(ge=0, le=1)],
     *,
     axis: Annotated[Axis, OneOf(-1, 0, None)] = -1,
 ) -> Float[Array, "*batch classes"]:
-    """(1 − α)·q + α/K, with q = labels and K classes along ``axis``; adds up to what q does to 1.
+    """(1 − α)·q + α/K, with q = labels and K classes along ``axis``.
 
-    So says Müller et al. 2019, arXiv:1906.02629.
+    It adds up to (1 − α)·Σq + α: to 1 where q does; Müller et al. 2019, arXiv:1906.02629.
 
-    Raises DomainError where α is not within [0, 1].
+    Raises:
+        DomainError: α is not within [0, 1].
+        DtypeError: α is no number, or ``axis`` no int, tuple of ints or None.
+        ShapeError: there is no such axis.
     """
     share = _share(labels, alpha, axis)
     return narrow((1 - alpha) * widen(labels) + alpha * share, labels)
@@ -281,9 +326,13 @@ def smooth_labels_vjp(
     *,
     axis: Annotated[Axis, OneOf(-1, 0, None)] = -1,
 ) -> tuple[Float[Array, "*batch classes"], Pullback]:
-    """smooth_labels with its pullback: dlabels = (1 − α)·dy and dα = Σ (1/K − q)·dy."""
+    """``smooth_labels`` with its pullback: dlabels = (1 − α)·dy and dα = Σ (1/K − q)·dy.
+
+    Nothing is lost but by rounding: it is linear in each.
+    """
     share = _share(labels, alpha, axis)
 
+    @quiet
     def pullback(dy: Array) -> tuple[Array, Array]:
         wide = widen(dy)
         dalpha = np.asarray(np.sum((share - widen(labels)) * wide))
@@ -294,7 +343,6 @@ def smooth_labels_vjp(
 
 def _share(labels: Array, alpha: float, axis: Axis) -> float:
     """1/K, and 1 where there is no class that could have a share."""
-    if not 0 <= alpha <= 1:
-        raise DomainError(f"smooth_labels: alpha is {alpha}, expected ≥ 0 and ≤ 1")
+    check_number("smooth_labels", "alpha", alpha, ge=0, le=1)
     axes = axes_of("smooth_labels", labels, axis, "labels")
     return 1 / max(int(np.prod([labels.shape[one] for one in axes])), 1)

@@ -4,21 +4,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from purenn.contract import rule
-from purenn.errors import DomainError
-from purenn.ops._numerics import (
-    difference,
-    narrow,
-    negative_half,
-    product,
-    scaled_sigmoid,
-    widen,
-)
-from purenn.ops.losses.cross_entropy import binary_cross_entropy_terms
-from purenn.typing import Annotated, Array, Float, Interval, Pullback
+from purenn.contract import check_number, rule
+from purenn.ops._numerics import decay, difference, narrow, product, scaled_sigmoid, widen
+from purenn.ops.losses._terms import binary_cross_entropy_terms, quiet, weighted
+from purenn.typing import Annotated, Array, Float, Interval, Pullback, Values
+
+__all__ = [
+    "sigmoid_focal_loss",
+    "sigmoid_focal_loss_vjp",
+]
 
 
 @rule
+@quiet
 def sigmoid_focal_loss(
     logits: Float[Array, "*shape"],
     labels: Annotated[Float[Array, "*shape"], Interval(ge=0, le=1)],
@@ -31,10 +29,12 @@ def sigmoid_focal_loss(
     c = −q·log σ(x) − (1 − q)·log σ(−x) is the cross-entropy, m = (1 − q)·σ(x) + q·σ(−x) what is
     missing to certainty, and w = α·q + (1 − α)(1 − q), or 1 if ``alpha`` is None.
 
-    Raises DomainError where ``alpha`` is not within [0, 1] or ``gamma`` is negative.
+    Raises:
+        DomainError: ``alpha`` is not within [0, 1], or ``gamma`` is not finite and ≥ 0.
+        DtypeError: one of them is no number.
     """
     its = _terms(logits, labels, alpha, gamma)
-    return narrow(its.weight * its.focus * its.entropy, logits)
+    return narrow(its.focused(its.weight * its.entropy), logits)
 
 
 @rule
@@ -45,7 +45,7 @@ def sigmoid_focal_loss_vjp(
     alpha: float | None = None,
     gamma: float = 2.0,
 ) -> tuple[Float[Array, "*shape"], Pullback]:
-    """sigmoid_focal_loss with its pullback.
+    """``sigmoid_focal_loss`` with its pullback.
 
     m = a + b with a = (1 − q)·σ(x), b = q·σ(−x): c′ = a − b and m′ = a·σ(−x) − b·σ(x), so that
     dlogits = w·mᵞ·((γ·c·σ(−x)·a/m + a) − (γ·c·σ(x)·b/m + b))·dL. For a label of 0 or 1 only
@@ -53,20 +53,24 @@ def sigmoid_focal_loss_vjp(
     form, is 0·∞ for γ < 1 once m underflows, and for σ rounded to 1 keeps no digit.
     With ∂c/∂q = −x and ∂m/∂q = σ(−x) − σ(x) = −tanh(x/2),
     dlabels = mᵞ·((2α − 1)·c − w·(x + γ·(c/m)·tanh(x/2)))·dL, without the first term if α is None.
+    For a label of 0 or 1 mᵞ has the factor e^(γ·n), n = −|x|, which may be far from 0 where m is
+    less than any float64, and loses nothing where a power multiplies the rounding of eⁿ by γ.
     """
     its = _terms(logits, labels, alpha, gamma)
 
+    @quiet
     def pullback(dy: Array) -> tuple[Array, Array]:
         x, wide = widen(logits), widen(dy)
-        slope = its.a * (1 + gamma * its.ratio * scaled_sigmoid(1.0, -x))
-        slope -= its.b * (1 + gamma * its.ratio * scaled_sigmoid(1.0, x))
-        by_label = -its.weight * (x + gamma * its.ratio * np.tanh(x / 2))
+        by_focus = weighted(np.asarray(gamma), its.ratio)
+        slope = weighted(its.a, 1 + weighted(scaled_sigmoid(1.0, -x), by_focus))
+        slope -= weighted(its.b, 1 + weighted(scaled_sigmoid(1.0, x), by_focus))
+        by_label = -its.weight * (x + by_focus * np.tanh(x / 2))
         if alpha is not None:
             by_label += (2 * alpha - 1) * its.entropy
-        dlogits = its.weight * its.focus * slope * wide
-        return narrow(dlogits, logits), narrow(its.focus * by_label * wide, labels)
+        dlogits = its.focused(its.weight * slope * wide)
+        return narrow(dlogits, logits), narrow(its.focused(by_label * wide), labels)
 
-    return narrow(its.weight * its.focus * its.entropy, logits), pullback
+    return narrow(its.focused(its.weight * its.entropy), logits), pullback
 
 
 class _Terms(NamedTuple):
@@ -76,38 +80,52 @@ class _Terms(NamedTuple):
     """c"""
     ratio: Array
     """c/m, which is 1 where both underflow."""
-    focus: Array
-    """mᵞ"""
     weight: Array | float
+    power: Array
+    exponent: Array
+    fine: Array
+    """mᵞ = power·e^(exponent + fine)"""
+
+    def focused(self, scale: Values) -> Values:
+        """scale·mᵞ; where that is less than any float64, ∞·0 = 0, the limit."""
+        y = decay(scale * self.power, self.exponent, self.fine)
+        return np.where(self.exponent < -1500, 0, y)
 
 
+@quiet
 def _terms(logits: Array, labels: Array, alpha: float | None, gamma: float) -> _Terms:
-    if alpha is not None and not 0 <= alpha <= 1:
-        raise DomainError(f"sigmoid_focal_loss: alpha is {alpha}, expected ≥ 0 and ≤ 1")
-    if not 0 <= gamma < np.inf:
-        raise DomainError(f"sigmoid_focal_loss: gamma is {gamma}, expected ≥ 0")
+    gamma = check_number("sigmoid_focal_loss", "gamma", gamma, ge=0)
     x, q = widen(logits), widen(labels)
-    a, b = scaled_sigmoid(1 - q, x), scaled_sigmoid(q, -x)
+    weight: Array | float = 1.0
+    if alpha is not None:
+        alpha = check_number("sigmoid_focal_loss", "alpha", alpha, ge=0, le=1)
+        weight = alpha * q + (1 - alpha) * (1 - q)
     entropy = binary_cross_entropy_terms(x, q)
-    m, fine = _missing(x, q)
+    part, n, fine = _missing(x, q)
+    m = part * np.exp(n)
     ratio = np.divide(entropy, m, out=np.ones_like(m), where=m != 0)
-    weight = 1.0 if alpha is None else alpha * q + (1 - alpha) * (1 - q)
-    return _Terms(a, b, entropy, ratio, m**gamma * (1 + gamma * fine), weight)
+    exponent, lost = product(n, gamma)
+    a, b = scaled_sigmoid(1 - q, x), scaled_sigmoid(q, -x)
+    return _Terms(a, b, entropy, ratio, weight, part**gamma, exponent, lost + gamma * fine)
 
 
-def _missing(x: Array, q: Array) -> tuple[Array, Array]:
-    """m = N/D with D = 1 + eⁿ, n = −|x|, and what rounding cut off it, as a part of it.
+def _missing(x: Array, q: Array) -> tuple[Array, Array, Array]:
+    """m = eˢ·N/D, as N/D, s and what rounding cut off N/D, as a part of it.
 
+    D = 1 + eⁿ with n = −|x|. For a label of 0 or 1 on its side s = n and N = 1; else s = 0.
     The relative error of m becomes that of mᵞ γ times as large, and so all are kept but that of eⁿ.
     """
-    e = np.exp(negative_half(x))
+    n = -np.minimum(np.abs(x), np.finfo(x.dtype).max)
+    e = np.exp(n)
     rest, rest_lost = difference(np.ones_like(q), q)
     near, far = np.where(x > 0, rest, q), np.where(x > 0, q, rest)
-    small, small_lost = product(far, e)
+    right = near == 0
+    share = np.where(right, 1, e)
+    small, small_lost = product(far, share)
     numerator, sum_lost = difference(near, -small)
     denominator, one_lost = difference(np.ones_like(e), -e)
-    m = numerator / denominator
-    back, back_lost = product(m, denominator)
-    lost = sum_lost + small_lost + rest_lost * np.where(x > 0, 1, e)
-    lost += (numerator - back) - back_lost - m * one_lost
-    return m, np.divide(lost, numerator, out=np.zeros_like(m), where=numerator != 0)
+    part = numerator / denominator
+    back, back_lost = product(part, denominator)
+    lost = sum_lost + small_lost + rest_lost * np.where(x > 0, 1, share)
+    lost += (numerator - back) - back_lost - part * one_lost
+    return part, np.where(right, n, 0), lost / numerator

@@ -8,10 +8,23 @@ import numpy as np
 
 from purenn.contract import rule, unchecked
 from purenn.ops._numerics import difference, narrow, product, widen
+from purenn.ops.losses._terms import quiet
 from purenn.typing import Annotated, Array, Float, Index, Int, Pullback, Values
+
+__all__ = [
+    "hinge_loss",
+    "hinge_loss_vjp",
+    "multiclass_hinge_loss",
+    "multiclass_hinge_loss_vjp",
+    "multiclass_perceptron_loss",
+    "multiclass_perceptron_loss_vjp",
+    "perceptron_loss",
+    "perceptron_loss_vjp",
+]
 
 
 @rule
+@quiet
 def hinge_loss(
     predictor_outputs: Float[Array, "*shape"], targets: Float[Array, "*shape"]
 ) -> Float[Array, "*shape"]:
@@ -26,13 +39,14 @@ def hinge_loss(
 def hinge_loss_vjp(
     predictor_outputs: Float[Array, "*shape"], targets: Float[Array, "*shape"]
 ) -> tuple[Float[Array, "*shape"], Pullback]:
-    """hinge_loss with its pullback.
+    """``hinge_loss`` with its pullback.
 
     dp = −t·dL and dt = −p·dL where p·t < 1, else 0; half of it at the kink p·t = 1. In float64
     the product is taken with its remainder: rounded, 1 − p·t has no digit left beside the kink,
     and may be on the wrong side of it.
     """
 
+    @quiet
     def pullback(dy: Array) -> tuple[Array, Array]:
         return _of_product(_missing(predictor_outputs, targets), predictor_outputs, targets, dy)
 
@@ -40,6 +54,7 @@ def hinge_loss_vjp(
 
 
 @rule
+@quiet
 def perceptron_loss(
     predictor_outputs: Float[Array, "*shape"], targets: Float[Array, "*shape"]
 ) -> Float[Array, "*shape"]:
@@ -47,8 +62,7 @@ def perceptron_loss(
 
     Rosenblatt, *The perceptron*, Psychological Review 65 (1958).
     """
-    with np.errstate(over="ignore"):
-        missing = -widen(predictor_outputs) * widen(targets)
+    missing = -widen(predictor_outputs) * widen(targets)
     return narrow(np.maximum(missing, 0), predictor_outputs)
 
 
@@ -56,12 +70,13 @@ def perceptron_loss(
 def perceptron_loss_vjp(
     predictor_outputs: Float[Array, "*shape"], targets: Float[Array, "*shape"]
 ) -> tuple[Float[Array, "*shape"], Pullback]:
-    """perceptron_loss with its pullback.
+    """``perceptron_loss`` with its pullback.
 
     dp = −t·dL and dt = −p·dL where p·t < 0, else 0; half of it at the kink p·t = 0. The sign of
     p·t is the product of the signs, where the product itself may underflow.
     """
 
+    @quiet
     def pullback(dy: Array) -> tuple[Array, Array]:
         missing = -np.sign(widen(predictor_outputs)) * np.sign(widen(targets))
         return _of_product(missing, predictor_outputs, targets, dy)
@@ -70,6 +85,7 @@ def perceptron_loss_vjp(
 
 
 @rule
+@quiet
 def multiclass_hinge_loss(
     scores: Float[Array, "*batch classes"],
     labels: Annotated[Int[Array, "*batch"], Index("classes")],
@@ -87,7 +103,7 @@ def multiclass_hinge_loss_vjp(
     scores: Float[Array, "*batch classes"],
     labels: Annotated[Int[Array, "*batch"], Index("classes")],
 ) -> tuple[Float[Array, "*batch"], Pullback]:
-    """multiclass_hinge_loss with its pullback.
+    """``multiclass_hinge_loss`` with its pullback.
 
     dscores is dL at the best other class and −dL at the label where the loss is > 0, else 0. At
     a tie ``jnp.max`` splits evenly: n best others get dL/n each, or dL/(n + 1) at the kink, where
@@ -95,6 +111,7 @@ def multiclass_hinge_loss_vjp(
     max(s + 1 − onehot) − s_label rounds them together where 1 is small or large beside them.
     """
 
+    @quiet
     def pullback(dy: Array) -> tuple[Array, None]:
         return _of_lead(_lead(scores, labels, 1), scores, labels, dy), None
 
@@ -102,6 +119,7 @@ def multiclass_hinge_loss_vjp(
 
 
 @rule
+@quiet
 def multiclass_perceptron_loss(
     scores: Float[Array, "*batch classes"],
     labels: Annotated[Int[Array, "*batch"], Index("classes")],
@@ -118,12 +136,14 @@ def multiclass_perceptron_loss_vjp(
     scores: Float[Array, "*batch classes"],
     labels: Annotated[Int[Array, "*batch"], Index("classes")],
 ) -> tuple[Float[Array, "*batch"], Pullback]:
-    """multiclass_perceptron_loss with its pullback.
+    """``multiclass_perceptron_loss`` with its pullback.
 
     dscores is dL at the best class and −dL at the label, which cancel where they are the same.
-    At a tie of n classes ``jnp.max`` gives dL/n to each.
+    At a tie of n classes ``jnp.max`` gives dL/n to each. The difference is taken with its
+    remainder, so that no tie is one of rounding.
     """
 
+    @quiet
     def pullback(dy: Array) -> tuple[Array, None]:
         return _of_lead(_lead(scores, labels, 0), scores, labels, dy), None
 
@@ -143,8 +163,7 @@ def _of_product(missing: Values, p: Array, t: Array, dy: Array) -> tuple[Array, 
     """Cotangents of p and t in max(0, c − p·t)."""
     inactive = missing < 0
     scaled = np.heaviside(missing, 0.5) * widen(dy)
-    with np.errstate(over="ignore"):
-        dp, dt = (-np.where(inactive, 0, widen(other)) * scaled for other in (t, p))
+    dp, dt = (-np.where(inactive, 0, widen(other)) * scaled for other in (t, p))
     return narrow(dp, p), narrow(dt, t)
 
 

@@ -8,10 +8,17 @@ of the softmax, which divided p by itself on paper, first multiplies what this o
 
 import numpy as np
 
-from purenn.contract import rule, unchecked
-from purenn.errors import DomainError
-from purenn.ops._numerics import narrow, widen
+from purenn.contract import check_number, rule, unchecked
+from purenn.ops._numerics import narrow
+from purenn.ops.losses._terms import quiet
 from purenn.typing import Annotated, Array, Float, Interval, Pullback, Simplex
+
+__all__ = [
+    "binary_cross_entropy",
+    "binary_cross_entropy_vjp",
+    "categorical_cross_entropy",
+    "categorical_cross_entropy_vjp",
+]
 
 
 @rule
@@ -26,12 +33,14 @@ def categorical_cross_entropy(
     One loss per example, of which texts take the mean over the batch. Keras also divides p by
     its sum first; that is left to the caller, as in *Neural Networks from Scratch*.
 
-    Raises DomainError where ``eps`` is not between 0 and ½.
+    Raises:
+        DomainError: ``eps`` is not between 0 and ½.
+        DtypeError: it is no number.
     """
-    _check_eps("categorical_cross_entropy", eps)
-    p = widen(probabilities)
+    eps = check_number("categorical_cross_entropy", "eps", eps, gt=0, lt=0.5)
+    p = _wide(probabilities)
     log_p = _clipped_log(p, 1 - p, eps)
-    return narrow(-np.sum(widen(labels) * log_p, axis=-1), probabilities)
+    return narrow(-np.sum(_wide(labels) * log_p, axis=-1), probabilities)
 
 
 @rule
@@ -41,17 +50,19 @@ def categorical_cross_entropy_vjp(
     *,
     eps: float = 1e-7,
 ) -> tuple[Float[Array, "*batch"], Pullback]:
-    """categorical_cross_entropy with its pullback.
+    """``categorical_cross_entropy`` with its pullback.
 
     dprobabilities = −(q/p)·dL between eps and 1 − eps, beyond them 0, and at either half of it,
-    as in ``jnp.clip``. dlabels = −log p·dL, with p clipped.
+    as in ``jnp.clip``. dlabels = −log p·dL, with p clipped. The textbook clip rounds 1 − eps, to
+    1 in float16; here 1 − p is compared with eps.
     """
-    _check_eps("categorical_cross_entropy", eps)
-    p, q = widen(probabilities), widen(labels)
+    eps = check_number("categorical_cross_entropy", "eps", eps, gt=0, lt=0.5)
+    p, q = _wide(probabilities), _wide(labels)
     log_p = _clipped_log(p, 1 - p, eps)
 
+    @quiet
     def pullback(dy: Array) -> tuple[Array, Array]:
-        wide = widen(dy)[..., np.newaxis]
+        wide = _wide(dy)[..., np.newaxis]
         dprobabilities = -_passed(p, eps) * q / np.maximum(p, eps) * wide
         return narrow(dprobabilities, probabilities), narrow(-log_p * wide, labels)
 
@@ -69,10 +80,12 @@ def binary_cross_entropy(
 
     Nothing is averaged; texts take the mean over the outputs of an example, then over the batch.
 
-    Raises DomainError where ``eps`` is not between 0 and ½.
+    Raises:
+        DomainError: ``eps`` is not between 0 and ½.
+        DtypeError: it is no number.
     """
-    _check_eps("binary_cross_entropy", eps)
-    p, q = widen(probabilities), widen(labels)
+    eps = check_number("binary_cross_entropy", "eps", eps, gt=0, lt=0.5)
+    p, q = _wide(probabilities), _wide(labels)
     terms = q * _clipped_log(p, 1 - p, eps) + (1 - q) * _clipped_log(1 - p, p, eps)
     return narrow(-terms, probabilities)
 
@@ -84,24 +97,26 @@ def binary_cross_entropy_vjp(
     *,
     eps: float = 1e-7,
 ) -> tuple[Float[Array, "*shape"], Pullback]:
-    """binary_cross_entropy with its pullback.
+    """``binary_cross_entropy`` with its pullback.
 
     dprobabilities = (p − q)/(p·(1 − p))·dL between eps and 1 − eps, beyond them 0, and at either
     half of it, as in ``jnp.clip``; −q/p + (1 − q)/(1 − p), as it is often written, cancels
     around p = q. dlabels = −log(p/(1 − p))·dL with p clipped, around p = ½ by
-    log1p((2p − 1)/(1 − p)).
+    log1p((1 − 2s)/s), s the smaller of p and 1 − p: log(1 − s) − log s cancels there.
     """
-    _check_eps("binary_cross_entropy", eps)
-    p, q = widen(probabilities), widen(labels)
+    eps = check_number("binary_cross_entropy", "eps", eps, gt=0, lt=0.5)
+    p, q = _wide(probabilities), _wide(labels)
 
+    @quiet
     def pullback(dy: Array) -> tuple[Array, Array]:
-        wide = widen(dy)
+        wide = _wide(dy)
         inside, outside = np.maximum(p, eps), np.maximum(1 - p, eps)
         dprobabilities = _passed(p, eps) * (p - q) / (inside * outside) * wide
-        apart = _clipped_log(p, 1 - p, eps) - _clipped_log(1 - p, p, eps)
-        middle = np.clip(p, 0.25, 0.75)
-        logit = np.where(middle == p, np.log1p((2 * middle - 1) / (1 - middle)), apart)
-        return narrow(dprobabilities, probabilities), narrow(-logit * wide, labels)
+        smaller = np.clip(np.where(p < 0.5, p, 1 - p), eps, 0.5)
+        middle = np.log1p((1 - 2 * smaller) / np.maximum(smaller, 0.25))
+        apart = np.log1p(-smaller) - np.log(smaller)
+        minus_logit = np.sign(0.5 - p) * np.where(smaller > 0.25, middle, apart)
+        return narrow(dprobabilities, probabilities), narrow(minus_logit * wide, labels)
 
     return unchecked(binary_cross_entropy)(probabilities, labels, eps=eps), pullback
 
@@ -121,6 +136,6 @@ def _passed(p: Array, eps: float) -> Array:
     return np.asarray((np.sign(low) + 1) * (np.sign(high) + 1) / 4)
 
 
-def _check_eps(name: str, eps: float) -> None:
-    if not 0 < eps < 0.5:
-        raise DomainError(f"{name}: eps is {eps}, expected > 0 and < 0.5")
+def _wide(x: Array) -> Array:
+    """Float64, also of half precision: ``eps`` may be less than any float32."""
+    return x.astype(np.float64, copy=False)

@@ -6,16 +6,26 @@ import numpy as np
 
 from purenn.contract import rule, unchecked
 from purenn.ops import _softmax
+from purenn.ops._axes import nonempty_axes
 from purenn.ops._numerics import narrow, widen
 from purenn.ops.activations.piecewise import sparse_plus, sparse_plus_vjp
+from purenn.ops.losses._terms import quiet
 from purenn.typing import Annotated, Array, Float, Index, Int, Interval, Pullback
+
+__all__ = [
+    "multiclass_sparsemax_loss",
+    "multiclass_sparsemax_loss_vjp",
+    "sparsemax_loss",
+    "sparsemax_loss_vjp",
+]
 
 
 @rule
+@quiet
 def sparsemax_loss(
-    logits: Float[Array, "*batch"],
-    labels: Annotated[Int[Array, "*batch"], Interval(ge=0, le=1)],
-) -> Float[Array, "*batch"]:
+    logits: Float[Array, "*shape"],
+    labels: Annotated[Int[Array, "*shape"], Interval(ge=0, le=1)],
+) -> Float[Array, "*shape"]:
     """sparse_plus(x) for label 0, sparse_plus(−x) for label 1, elementwise, with x = logits.
 
     0 up to x = −1, (x + 1)²/4 up to 1, then x: the binary sparsemax loss of Blondel, Martins &
@@ -26,12 +36,16 @@ def sparsemax_loss(
 
 @rule
 def sparsemax_loss_vjp(
-    logits: Float[Array, "*batch"],
-    labels: Annotated[Int[Array, "*batch"], Interval(ge=0, le=1)],
-) -> tuple[Float[Array, "*batch"], Pullback]:
-    """sparsemax_loss with its pullback: the sign of x in it times sparse_plus′. It has no kink."""
+    logits: Float[Array, "*shape"],
+    labels: Annotated[Int[Array, "*shape"], Interval(ge=0, le=1)],
+) -> tuple[Float[Array, "*shape"], Pullback]:
+    """``sparsemax_loss`` with its pullback: the sign of x in it times sparse_plus′.
+
+    It has no kink, and nothing is lost: between −1 and 1 the slope (x + 1)/2 has one rounding.
+    """
     y, through = unchecked(sparse_plus_vjp)(_wrong(logits, labels))
 
+    @quiet
     def pullback(dy: Array) -> tuple[Array, None]:
         return _wrong(through(dy)[0], labels), None
 
@@ -44,6 +58,7 @@ def _wrong(x: Array, labels: Array) -> Array:
 
 
 @rule
+@quiet
 def multiclass_sparsemax_loss(
     scores: Float[Array, "*batch classes"],
     labels: Annotated[Int[Array, "*batch"], Index("classes")],
@@ -54,6 +69,10 @@ def multiclass_sparsemax_loss(
     arXiv:1602.02068). Computed as ½·‖p − onehot(label)‖² + max(0, τ − z_label), p = sparsemax(z):
     in the support zⱼ = pⱼ + τ, and all terms are ≥ 0. In the paper's form they are as large as
     z², and little is left of a small loss.
+
+    Raises:
+        DomainError: a label is no class.
+        ShapeError: there is no class.
     """
     return narrow(_sparsemax(scores, labels).loss, scores)
 
@@ -63,7 +82,7 @@ def multiclass_sparsemax_loss_vjp(
     scores: Float[Array, "*batch classes"],
     labels: Annotated[Int[Array, "*batch"], Index("classes")],
 ) -> tuple[Float[Array, "*batch"], Pullback]:
-    """multiclass_sparsemax_loss with its pullback.
+    """``multiclass_sparsemax_loss`` with its pullback.
 
     ½·Σ(zⱼ² − τ²) has the gradient zⱼ − τ = pⱼ on the support, for Σ(zⱼ − τ)·∂τ drops out with
     Σpⱼ = 1 = Σ∂τ/∂zⱼ: dscores = (p − onehot(label))·dL, continuous where an entry joins the
@@ -71,6 +90,7 @@ def multiclass_sparsemax_loss_vjp(
     """
     its = _sparsemax(scores, labels)
 
+    @quiet
     def pullback(dy: Array) -> tuple[Array, None]:
         wide = widen(dy)[..., np.newaxis]
         dscores = its.p * wide
@@ -87,7 +107,9 @@ class _Sparsemax(NamedTuple):
     """1 − p at the label, the class axis kept."""
 
 
+@quiet
 def _sparsemax(scores: Array, labels: Array) -> _Sparsemax:
+    nonempty_axes("multiclass_sparsemax_loss", scores, -1, "scores")
     at_label = labels[..., np.newaxis]
     p, below, shift = _softmax.sparsemax(widen(scores))
     behind = np.take_along_axis(below, at_label, -1) + shift  # 1 − (z_label − τ)
