@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import hypothesis
 import jax
 import pytest
-from jaxtyping import install_import_hook
+from jaxtyping import config, install_import_hook
 
 import tests.typechecker
 
@@ -53,6 +53,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "device" in metafunc.fixturenames:
         chosen = devices(metafunc.config.getoption("--device"))
         metafunc.parametrize("device", chosen, ids=[device.platform for device in chosen])
+
+
+@pytest.fixture
+def unannotated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Annotations are not enforced, as for a user: what is wrong reaches the code."""
+    monkeypatch.setattr(config, "jaxtyping_disable", True)
 
 
 @pytest.fixture(autouse=True)

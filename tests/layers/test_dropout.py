@@ -14,6 +14,7 @@ from purenn.layers import Layer
 from purenn.ops import dropout as ops
 
 KEY = random.key(5)
+untyped: Any = layers
 X = np.random.default_rng(0).normal(size=(3, 4, 5, 2))
 
 LAYERS: dict[str, tuple[Layer, dict[str, Any]]] = {
@@ -86,12 +87,20 @@ def test_each_layer_of_a_model_has_a_key_of_its_own() -> None:
     assert 150 < np.sum(y == 4) < 350
 
 
+@pytest.mark.usefixtures("unannotated")
 def test_what_does_not_fit_is_refused_by_name() -> None:
-    for make in (layers.dropout, layers.gaussian_dropout, layers.spatial_dropout):
-        with pytest.raises(
-            DomainError, match=f"{make.__name__}: rate is 1.0, expected ≥ 0 and < 1"
-        ):
+    for make in (untyped.dropout, untyped.gaussian_dropout, untyped.spatial_dropout):
+        refused = f"{make.__name__}: rate is "
+        with pytest.raises(DomainError, match=refused + "1.0, expected a finite number ≥ 0 and < "):
             make(1.0)
+        with pytest.raises(DtypeError, match=refused + "None, expected a number"):
+            make(None)
+    for dims in (0, 2, "2", (0.5,), (True,)):
+        with pytest.raises(DtypeError, match=r"dropout: broadcast_dims(\[0\])? is .*, expected a"):
+            untyped.dropout(0.5, dims)
+    untyped.drop_block(0.5, np.int64(2))
+    with pytest.raises(DtypeError, match="drop_block: block_size is True, expected an int"):
+        untyped.drop_block(0.5, True)
     with pytest.raises(DomainError, match="block_size is 0"):
         layers.drop_block(0.5, 0)
     with pytest.raises(DomainError, match="max_drop: mode is 'map'"):

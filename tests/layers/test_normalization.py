@@ -13,6 +13,7 @@ from purenn.ops import normalization
 from purenn.typing import Array
 
 KEY = random.key(0)
+untyped: Any = layers
 PAIRS = [
     (layers.layer_norm(), nn.LayerNorm(param_dtype=jnp.float64)),
     (layers.rms_norm(epsilon=0.1), nn.RMSNorm(epsilon=0.1, param_dtype=jnp.float64)),
@@ -104,6 +105,16 @@ def test_an_empty_batch_teaches_nothing() -> None:
     tree.map(np.testing.assert_array_equal, pullback(y)[0], tree.map(np.zeros_like, params))
 
 
+def test_a_variance_beyond_float32_is_infinite_as_in_flax() -> None:
+    x = np.array([[1e30], [-1e30]], np.float32)
+    layer = layers.batch_norm()
+    params, state, _ = layer.init(KEY, (1,))
+    y, _, state = layer.vjp({**params, "bias": np.ones(1, np.float32)}, state, x)
+    np.testing.assert_array_equal(y, [[2], [0]])
+    np.testing.assert_array_equal(state["var"], [np.inf])
+    np.testing.assert_array_equal(layer.forward(params, state, x), np.zeros((2, 1)))
+
+
 def test_state_goes_through_a_model() -> None:
     model = layers.serial(
         a=layers.dense(4), b=layers.residual(layers.batch_norm()), c=layers.layer_norm()
@@ -142,15 +153,16 @@ def test_dtype_is_kept_and_statistics_have_at_least_float32(dtype: Any) -> None:
     assert {leaf.dtype for leaf in tree.leaves((state, new_state))} == {wide}
 
 
+@pytest.mark.usefixtures("unannotated")
 def test_what_does_not_fit_is_refused_by_name() -> None:
     x = np.ones((2, 3), np.float32)
-    with pytest.raises(DomainError, match=r"batch_norm: momentum is 1\.5, expected 0 to 1"):
+    with pytest.raises(DomainError, match=r"momentum is 1\.5, expected a finite number ≥ 0 and ≤"):
         layers.batch_norm(momentum=1.5)
-    with pytest.raises(DomainError, match=r"layer_norm: epsilon is -1\.0, expected a number ≥ 0"):
+    with pytest.raises(DomainError, match=r"layer_norm: epsilon is -1\.0, expected a finite"):
         layers.layer_norm(epsilon=-1.0)
     with pytest.raises(DomainError, match="group_norm: num_groups is 0, expected at least 1"):
         layers.group_norm(0)
-    with pytest.raises(DomainError, match="group_norm: num_groups is 2, expected a divisor of 3"):
+    with pytest.raises(ShapeError, match="group_norm: num_groups is 2, expected a divisor of 3"):
         layers.group_norm(2).init(KEY, (3,))
     with pytest.raises(DomainError, match="local_response_norm: size is 0, expected at least 1"):
         layers.local_response_norm(size=0)
@@ -168,6 +180,35 @@ def test_what_does_not_fit_is_refused_by_name() -> None:
         layer.forward(params, state, x[0])
     with pytest.raises(DtypeError, match="batch_norm: scale has dtype float32 and x float64"):
         layer.forward(params, state, x.astype(np.float64))
+    for var in (-1.0, np.nan):
+        with pytest.raises(DomainError, match=r"batch_norm: var\[0\] is (-1.0|nan), expected ≥ 0"):
+            layer.forward(params, {**state, "var": np.full(3, var, np.float32)}, x)
     _, pullback, _ = layer.vjp(params, state, x)
     with pytest.raises(ShapeError, match=r"batch_norm: dy has shape \(1, 3\)"):
         pullback(x[:1])
+
+
+@pytest.mark.usefixtures("unannotated")
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: untyped.layer_norm(None), "layer_norm: epsilon is None, expected a number"),
+        (lambda: untyped.batch_norm("1"), "batch_norm: momentum is '1', expected a number"),
+        (lambda: untyped.group_norm(2.0), "group_norm: num_groups is 2.0, expected an int"),
+        (lambda: untyped.local_response_norm(beta=None), "beta is None, expected a number"),
+        (lambda: layers.batch_norm().init(KEY, (3,), np.int32), "batch_norm: dtype is int32, exp"),
+        (lambda: layers.layer_norm().init(KEY, (3,), complex), "layer_norm: dtype is complex128"),
+        (lambda: layers.layer_norm().init(KEY, (3,), "foo"), "layer_norm: dtype is 'foo'"),
+    ],
+)
+def test_what_is_no_number_is_refused_when_the_layer_is_made(make: Any, message: str) -> None:
+    with pytest.raises(DtypeError, match=message):
+        make()
+
+
+@pytest.mark.usefixtures("unannotated")
+@pytest.mark.parametrize("shape", [3, None, (-1,), (2.0,)])
+@pytest.mark.parametrize("layer", [layers.batch_norm(), layers.rms_norm()])
+def test_what_is_no_shape_is_refused(layer: Any, shape: Any) -> None:
+    with pytest.raises(ShapeError, match=r"_norm: input_shape is .*, expected a tuple of sizes"):
+        layer.init(KEY, shape)

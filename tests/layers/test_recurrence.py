@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from purenn import layers, random, tree
-from purenn.errors import DomainError, ShapeError, TreeError
+from purenn.errors import DomainError, DtypeError, ShapeError, TreeError
 
 KEY = random.key(0)
 CELLS: Any = {"rnn": nn.SimpleCell, "lstm": nn.OptimizedLSTMCell, "gru": nn.GRUCell}
@@ -59,6 +59,7 @@ def test_first_kernels_of_the_state_are_rotations(name: str) -> None:
         assert not leaves.get("bias", np.zeros(6)).any()
 
 
+@pytest.mark.usefixtures("unannotated")
 def test_what_does_not_fit_is_refused_by_name() -> None:
     model = layers.serial(first=layers.gru(5), then=layers.lstm(2))
     params, state, shape = model.init(KEY, (4, 3), np.float64)
@@ -75,6 +76,11 @@ def test_what_does_not_fit_is_refused_by_name() -> None:
     y, pullback, _ = model.vjp(params, state, X)
     with pytest.raises(ShapeError, match="then: lstm: dy has shape"):
         pullback(y[:1])
+    for name, features in (("rnn", "2"), ("lstm", None), ("gru", 2.5), ("rnn", True)):
+        with pytest.raises(DtypeError, match=f"{name}: features is .*, expected an int"):
+            getattr(layers, name)(features)
+    with pytest.raises(ShapeError, match="rnn: input_shape is 3, expected a tuple of sizes"):
+        layers.rnn(2).init(KEY, 3)
     with pytest.raises(DomainError, match="rnn: features is 0, expected at least 1"):
         layers.rnn(0)
     with pytest.raises(ShapeError, match=r"rnn: input_shape is \(3,\), expected"):

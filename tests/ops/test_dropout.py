@@ -263,7 +263,8 @@ def test_stochastic_dropout_draws_its_rate_uniformly_and_then_drops_at_it() -> N
 def test_what_does_not_fit_is_refused_by_name(name: str) -> None:
     for rule in pair(name):
         for rate in (1.0, -0.1, float("nan")):
-            with pytest.raises(DomainError, match=f"{name}: rate is {rate}, expected ≥ 0 and < 1"):
+            refused = f"{name}: rate is {rate}, expected a finite number ≥ 0 and < 1"
+            with pytest.raises(DomainError, match=refused):
                 rule(IMAGE, rate=rate, key=KEY)
         with pytest.raises(DtypeError, match=f"{name}(_vjp)?: key is a NoneType, expected a NumPy"):
             rule(IMAGE, rate=0.5, key=None)

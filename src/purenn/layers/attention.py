@@ -2,19 +2,19 @@
 
 from collections.abc import Callable
 from math import prod
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from purenn import random
-from purenn.contract import admit, check_cotangent, unchecked
-from purenn.errors import DomainError, ShapeError
+from purenn.contract import admit, check_cotangent, check_integer, unchecked
+from purenn.errors import ShapeError
 from purenn.initializers import lecun_normal, zeros
-from purenn.layers.core import Layer, State
+from purenn.layers.core import Layer, State, check_input_shape
 from purenn.ops import attention
 from purenn.ops._numerics import at_least_single, narrow
-from purenn.typing import Array, Key, Params, Pullback, Shape, Spec, Specs, spec
+from purenn.typing import Array, Bool, Key, Params, Pullback, Shape, Spec, Specs, spec
 
 default_kernel_init = lecun_normal()
 
@@ -23,6 +23,7 @@ def multi_head_attention(
     num_heads: int,
     qkv_features: int | None = None,
     out_features: int | None = None,
+    mask: Bool[Array, "..."] | None = None,
     is_causal: bool = False,
     kernel_init: Callable[..., Array] = default_kernel_init,
     bias_init: Callable[..., Array] = zeros,
@@ -30,28 +31,38 @@ def multi_head_attention(
     """Self-attention, as ``flax.linen.MultiHeadDotProductAttention``: (length, features) to itself.
 
     ``qkv_features``, of all heads together, and ``out_features`` are those of the input unless
-    given. With ``is_causal`` a place attends to what comes up to it only.
+    given. ``mask``, which is True where a place may attend to another, is the same at each call and
+    broadcasts to (batch, ..., heads, length, length); with ``is_causal`` a place attends to what
+    comes up to it only.
 
     Parameters: of ``query``, ``key`` and ``value`` each a ``kernel`` (in, heads, head features) and
     a ``bias``, of ``out`` a ``kernel`` (heads, head features, out) and a ``bias``.
 
     Raises:
-        DomainError: a size is less than 1, or ``num_heads`` does not divide ``qkv_features``;
-            that of the input when the layer is used.
+        DtypeError: a size is no int, or ``mask`` not boolean.
+        DomainError: a size is less than 1.
+        ShapeError: ``num_heads`` does not divide ``qkv_features``; when the layer is used, that of
+            the input, or ``mask`` does not broadcast.
     """
     for argument, size in (
         ("num_heads", num_heads),
         ("qkv_features", qkv_features),
         ("out_features", out_features),
     ):
-        if size is not None and size < 1:
-            raise DomainError(f"{_NAME}: {argument} is {size}, expected at least 1")
+        if size is not None or argument == "num_heads":
+            check_integer(_NAME, argument, size, least=1)
+    if mask is not None:
+        admit(_NAME, {"mask": Spec(("...",), "boolean", ())}, {"mask": mask})
+        mask = mask.copy()
     if qkv_features is not None:
         _head_features(qkv_features, num_heads)
+
+    static: Any = {"mask": mask, "is_causal": is_causal}
 
     def init(
         key: Key, input_shape: Shape, dtype: DTypeLike = np.float32
     ) -> tuple[Params, State, Shape]:
+        check_input_shape(_NAME, input_shape)
         if len(input_shape) < 2:
             raise ShapeError(
                 f"{_NAME}: input_shape is {input_shape}, expected (..., length, features)"
@@ -80,7 +91,7 @@ def multi_head_attention(
     def forward(params: Params, state: State, x: Array) -> Array:
         check(params, x)
         its = cast(attention.MultiHeadParams, params)
-        return unchecked(attention.multi_head_attention)(its, x, x, x, is_causal=is_causal)
+        return unchecked(attention.multi_head_attention)(its, x, x, x, **static)
 
     def vjp(
         params: Params, state: State, x: Array, key: Key | None = None
@@ -88,11 +99,11 @@ def multi_head_attention(
         check(params, x)
         its = cast(attention.MultiHeadParams, params)
         apply_vjp = unchecked(attention.multi_head_attention_vjp)
-        y, through = apply_vjp(its, x, x, x, is_causal=is_causal)
+        y, through = apply_vjp(its, x, x, x, **static)
 
         def pullback(dy: Array, *, input_cotangent: bool = True) -> tuple[Params, Array | None]:
             check_cotangent(_NAME, dy, y)
-            dparams, *thrice = through(dy, input_cotangents=input_cotangent)
+            dparams, *thrice = through(dy, input_cotangent=input_cotangent)
             if not input_cotangent:
                 return dparams, None
             as_query, as_key, as_value = map(at_least_single, thrice)
@@ -109,7 +120,7 @@ _PARTS = ("query", "key", "value", "out")
 
 def _head_features(features: int, num_heads: int) -> int:
     if features % num_heads:
-        raise DomainError(
+        raise ShapeError(
             f"{_NAME}: num_heads is {num_heads}, expected a divisor of the {features} features"
         )
     return features // num_heads

@@ -17,15 +17,20 @@ def dropout(rate: float, broadcast_dims: Sequence[int] = ()) -> Layer:
     """Drop units, as ``flax.linen.Dropout``; the dimensions are those of x, its batch included.
 
     Raises:
+        DtypeError: ``rate`` is no number, or a dimension no int; when the layer is trained, there
+            is no key.
         DomainError: ``rate`` lies outside [0, 1).
+        ShapeError: when the layer is trained, x does not have a dimension.
     """
-    return _noise("dropout", ops.dropout_vjp, _any, rate, broadcast_dims=tuple(broadcast_dims))
+    dims = ops._check_broadcast_dims("dropout", broadcast_dims)
+    return _noise("dropout", ops.dropout_vjp, _any, rate, broadcast_dims=dims)
 
 
 def spatial_dropout(rate: float) -> Layer:
     """Drop whole feature maps of (..., channels): one fate for each example and channel.
 
     Raises:
+        DtypeError: ``rate`` is no number; when the layer is trained, there is no key.
         DomainError: ``rate`` lies outside [0, 1).
     """
     return _noise("spatial_dropout", ops.spatial_dropout_vjp, _channels_last, rate)
@@ -35,6 +40,7 @@ def gaussian_dropout(rate: float) -> Layer:
     """Multiply by numbers from N(1, rate/(1 − rate)).
 
     Raises:
+        DtypeError: ``rate`` is no number; when the layer is trained, there is no key.
         DomainError: ``rate`` lies outside [0, 1).
     """
     return _noise("gaussian_dropout", ops.gaussian_dropout_vjp, _any, rate)
@@ -44,17 +50,19 @@ def drop_block(rate: float, block_size: int) -> Layer:
     """Drop square blocks of each feature map of (height, width, channels).
 
     Raises:
+        DtypeError: ``rate`` is no number, or ``block_size`` no int; when the layer is trained,
+            there is no key.
         DomainError: ``rate`` lies outside [0, 1), or ``block_size`` is less than 1.
         ShapeError: when the layer is used, the block is larger than the image.
     """
-    ops.check_block(block_size, ())
+    ops._check_block(block_size, ())
 
     def check(name: str, shape: Shape) -> None:
         if len(shape) != 3:
             raise ShapeError(
                 f"{name}: an example has shape {shape}, expected (height, width, channels)"
             )
-        ops.check_block(block_size, shape[:2])
+        ops._check_block(block_size, shape[:2])
 
     return _noise("drop_block", ops.drop_block_vjp, check, rate, block_size=block_size)
 
@@ -63,9 +71,10 @@ def max_drop(rate: float, mode: str = "feature") -> Layer:
     """Drop the largest activation of each map (``"feature"``) or position (``"channel"``).
 
     Raises:
+        DtypeError: ``rate`` is no number; when the layer is trained, there is no key.
         DomainError: ``rate`` lies outside [0, 1), or there is no such mode.
     """
-    ops.check_mode(mode)
+    ops._check_mode(mode)
     return _noise("max_drop", ops.max_drop_vjp, _channels_last, rate, mode=mode)
 
 
@@ -73,6 +82,7 @@ def stochastic_dropout(rate: float) -> Layer:
     """Drop units, at a rate that is drawn from [0, ``rate``) by each call.
 
     Raises:
+        DtypeError: ``rate`` is no number; when the layer is trained, there is no key.
         DomainError: ``rate`` lies outside [0, 1).
     """
     return _noise("stochastic_dropout", ops.stochastic_dropout_vjp, _any, rate)
@@ -86,7 +96,7 @@ def _noise(
     **static: Any,
 ) -> Layer:
     """The layer of a rule; ``check`` refuses the shapes of examples that are not for it."""
-    ops.check_rate(name, rate)
+    rate = ops._check_rate(name, rate)
     apply_vjp = unchecked(rule_vjp)
 
     def shape(input_shape: Shape) -> Shape:

@@ -6,21 +6,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from purenn.contract import check_array, check_cotangent, check_floating, check_keys, unchecked
-from purenn.errors import DomainError, DtypeError, ShapeError
-from purenn.layers.core import Layer, State, check_input, of_rule, vjp_of
+from purenn import random
+from purenn.contract import (
+    check_array,
+    check_cotangent,
+    check_domain,
+    check_floating,
+    check_integer,
+    check_keys,
+    check_number,
+    unchecked,
+)
+from purenn.errors import DtypeError, ShapeError
+from purenn.layers.core import Layer, State, check_input, check_input_shape, of_rule, vjp_of
 from purenn.ops import normalization as ops
 from purenn.ops._standardize import check_epsilon
-from purenn.ops.normalization._seen import by_group, check_num_groups
-from purenn.ops.normalization.batch import batch_norm_in_training
-from purenn.ops.normalization.local_response import check_window
-from purenn.typing import Array, Key, Params, Pullback, Shape
+from purenn.ops.normalization._seen import by_group
+from purenn.ops.normalization.batch import _batch_norm_in_training
+from purenn.ops.normalization.local_response import _check as check_local_response
+from purenn.typing import Array, Interval, Key, Params, Pullback, Shape
 
 
 def layer_norm(epsilon: float = 1e-6) -> Layer:
     """Standardize over the features, scale and shift, as ``flax.linen.LayerNorm``.
 
     Raises:
+        DtypeError: ``epsilon`` is no number.
         DomainError: ``epsilon`` is negative.
     """
     return _stateless(ops.layer_norm, epsilon)
@@ -30,6 +41,7 @@ def rms_norm(epsilon: float = 1e-6) -> Layer:
     """Divide by the root of the mean square of the features and scale, as ``flax.linen.RMSNorm``.
 
     Raises:
+        DtypeError: ``epsilon`` is no number.
         DomainError: ``epsilon`` is negative.
     """
     return _stateless(ops.rms_norm, epsilon, names=("scale",))
@@ -39,10 +51,11 @@ def group_norm(num_groups: int, epsilon: float = 1e-6) -> Layer:
     """Standardize over space and a group of channels, scale and shift (``flax.linen.GroupNorm``).
 
     Raises:
-        DomainError: ``num_groups`` is less than 1, or ``epsilon`` negative; when the layer is
-            used, ``num_groups`` is no divisor of the channels.
+        DtypeError: ``num_groups`` is no int, or ``epsilon`` no number.
+        DomainError: ``num_groups`` is less than 1, or ``epsilon`` negative.
+        ShapeError: when the layer is used, ``num_groups`` is no divisor of the channels.
     """
-    check_num_groups(num_groups)
+    check_integer("group_norm", "num_groups", num_groups, least=1)
     return _stateless(
         ops.group_norm,
         epsilon,
@@ -55,6 +68,7 @@ def instance_norm(epsilon: float = 1e-6) -> Layer:
     """Standardize over space, scale and shift, as ``flax.linen.InstanceNorm``.
 
     Raises:
+        DtypeError: ``epsilon`` is no number.
         DomainError: ``epsilon`` is negative.
     """
     return _stateless(ops.instance_norm, epsilon)
@@ -70,9 +84,10 @@ def local_response_norm(
     """Divide by a power of what neighbouring channels square and add up to.
 
     Raises:
+        DtypeError: ``size`` is no int, or another option no number.
         DomainError: ``size`` is less than 1, ``alpha`` negative or ``k`` not positive.
     """
-    check_window(size, alpha, k)
+    check_local_response("local_response_norm", size, alpha, beta, k)
 
     def shape(input_shape: Shape) -> Shape:
         _check_shape("local_response_norm", input_shape)
@@ -90,25 +105,27 @@ def batch_norm(momentum: float = 0.99, epsilon: float = 1e-5) -> Layer:
     momentum is 1 − this one, and its running variance that of n − 1). An empty batch leaves them.
     ``forward``, for inference, takes the running ones.
 
-    Parameters: ``scale`` and ``bias``. State: ``mean`` and ``var``, at least float32.
+    Parameters: ``scale`` and ``bias``. State: ``mean`` and ``var``, of the dtype of the parameters
+    but at least float32, as in Flax: where the variance is beyond that it is infinite, from about
+    |x| = 1e19 in float32, and ``forward`` gives the bias.
 
     Raises:
-        DomainError: ``momentum`` lies outside [0, 1], or ``epsilon`` is negative.
+        DtypeError: ``momentum`` or ``epsilon`` is no number.
+        DomainError: ``momentum`` lies outside [0, 1], or ``epsilon`` is negative; when the layer
+            is used, ``var`` is negative.
     """
     name = "batch_norm"
-    if not 0 <= momentum <= 1:
-        raise DomainError(f"{name}: momentum is {momentum}, expected 0 to 1")
+    check_number(name, "momentum", momentum, ge=0, le=1)
     check_epsilon(name, epsilon)
     names = ("scale", "bias")
 
     def init(
         key: Key, input_shape: Shape, dtype: DTypeLike = np.float32
     ) -> tuple[Params, State, Shape]:
-        _check_shape(name, input_shape)
-        size = input_shape[-1]
-        wide = np.promote_types(dtype, np.float32)
+        params = _initial(name, names, key, input_shape, dtype)
+        size, wide = input_shape[-1], np.promote_types(params["scale"].dtype, np.float32)
         state = {"mean": np.zeros(size, wide), "var": np.ones(size, wide)}
-        return _initial(names, size, dtype), state, input_shape
+        return params, state, input_shape
 
     def check(params: Params, state: State, x: Array) -> None:
         _check(name, params, names, x)
@@ -116,6 +133,7 @@ def batch_norm(momentum: float = 0.99, epsilon: float = 1e-5) -> Layer:
 
     def forward(params: Params, state: State, x: Array) -> Array:
         check(params, state, x)
+        check_domain(name, "var", state["var"], Interval(ge=0), {})
         inputs = (x, params["scale"], params["bias"], state["mean"], state["var"])
         return unchecked(ops.batch_norm_inference)(*inputs, epsilon=epsilon)
 
@@ -123,13 +141,14 @@ def batch_norm(momentum: float = 0.99, epsilon: float = 1e-5) -> Layer:
         params: Params, state: State, x: Array, key: Key | None = None
     ) -> tuple[Array, Pullback, State]:
         check(params, state, x)
-        y, through, mean, var = batch_norm_in_training(x, params["scale"], params["bias"], epsilon)
+        y, through, mean, var = _batch_norm_in_training(x, params["scale"], params["bias"], epsilon)
         if not x.size:
             return y, _pullback(name, names, y, through), state
-        new_state = {
-            leaf: (momentum * state[leaf] + (1 - momentum) * its).astype(state[leaf].dtype)
-            for leaf, its in (("mean", mean), ("var", var))
-        }
+        with np.errstate(over="ignore", invalid="ignore"):
+            new_state = {
+                leaf: (momentum * state[leaf] + (1 - momentum) * its).astype(state[leaf].dtype)
+                for leaf, its in (("mean", mean), ("var", var))
+            }
         return y, _pullback(name, names, y, through), new_state
 
     return Layer(init, forward, vjp)
@@ -150,9 +169,9 @@ def _stateless(
     def init(
         key: Key, input_shape: Shape, dtype: DTypeLike = np.float32
     ) -> tuple[Params, State, Shape]:
-        _check_shape(name, input_shape)
+        params = _initial(name, names, key, input_shape, dtype)
         check(input_shape)
-        return _initial(names, input_shape[-1], dtype), {}, input_shape
+        return params, {}, input_shape
 
     def forward(params: Params, state: State, x: Array) -> Array:
         _check(name, params, names, x)
@@ -168,9 +187,13 @@ def _stateless(
     return Layer(init, forward, vjp)
 
 
-def _initial(names: Sequence[str], size: int, dtype: DTypeLike) -> Params:
+def _initial(
+    name: str, names: Sequence[str], key: Key, input_shape: Shape, dtype: DTypeLike
+) -> Params:
+    _check_shape(name, input_shape)
+    size, kind = random.admit(name, key, input_shape[-1:], dtype, (*random.FLOATS, "bfloat16"))
     start = {"scale": 1, "bias": 0}
-    return {leaf: np.full(size, start[leaf], dtype) for leaf in names}
+    return {leaf: np.full(size, start[leaf], kind) for leaf in names}
 
 
 def _pullback(name: str, names: Sequence[str], y: Array, through: Pullback) -> Pullback:
@@ -183,6 +206,7 @@ def _pullback(name: str, names: Sequence[str], y: Array, through: Pullback) -> P
 
 
 def _check_shape(name: str, input_shape: Shape) -> None:
+    check_input_shape(name, input_shape)
     if not input_shape:
         raise ShapeError(f"{name}: input_shape is (), expected at least the number of channels")
 

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from purenn import random
-from purenn.contract import admit, check_cotangent, unchecked
-from purenn.errors import DomainError, ShapeError
+from purenn.contract import admit, check_cotangent, check_integer, unchecked
+from purenn.errors import ShapeError
 from purenn.initializers import lecun_normal, orthogonal, zeros
-from purenn.layers.core import Layer, State, vjp_of
+from purenn.layers.core import Layer, State, check_input_shape, vjp_of
 from purenn.ops import recurrence as ops
 from purenn.typing import Array, Key, Params, Pullback, Shape, Spec, Specs, spec
 
@@ -31,6 +31,7 @@ def rnn(
     With ``reverse`` the last step comes first, also in the output unless ``keep_order``.
 
     Raises:
+        DtypeError: ``features`` is no int.
         DomainError: ``features`` is less than 1.
     """
     inits = (kernel_init, recurrent_kernel_init, bias_init)
@@ -72,8 +73,7 @@ def _layer(
     keep_order: bool,
 ) -> Layer:
     name = rule.__name__
-    if features < 1:
-        raise DomainError(f"{name}: features is {features}, expected at least 1")
+    features = check_integer(name, "features", features, least=1)
     kernel_init, recurrent_kernel_init, bias_init = inits
     cell = cast(dict[str, dict[str, Spec]], spec(its_params))
     specs: dict[str, Specs] = {
@@ -86,6 +86,7 @@ def _layer(
     def init(
         key: Key, input_shape: Shape, dtype: DTypeLike = np.float32
     ) -> tuple[Params, State, Shape]:
+        check_input_shape(name, input_shape)
         if len(input_shape) < 2:
             raise ShapeError(f"{name}: input_shape is {input_shape}, expected (..., time, in)")
         params: Params = {}
@@ -117,7 +118,7 @@ def _layer(
 
         def pullback(dy: Array, *, input_cotangent: bool = True) -> tuple[Params, Array | None]:
             check_cotangent(name, dy, y)
-            dcell, _, dx = through((carry, dy), input_cotangents=input_cotangent)
+            dcell, _, dx = through((carry, dy), input_cotangent=input_cotangent)
             return {"cell": dcell}, dx
 
         return y, pullback, state

@@ -8,14 +8,14 @@ import numpy as np
 
 from purenn import tree
 from purenn.contract import unchecked
-from purenn.ops import linear
+from purenn.ops import _linear, linear
 from purenn.ops._numerics import narrow, widen
 from purenn.typing import Array, Pullback
 
 Carry = TypeVar("Carry")
 """The hidden state, or a tuple that ends in it."""
 
-_dense = unchecked(linear.dense)
+dense = unchecked(linear.dense)
 
 Step: TypeAlias = tuple[Any, Callable[[Any], tuple[Array, Array, Any]]]
 """The next carry, and a pullback from its cotangent to those of the projected input, of the
@@ -40,7 +40,7 @@ def cell_vjp(cell: Cell, params: Any, carry: Carry, inputs: Array) -> tuple[Carr
     """One step, with its pullback."""
     wide, state, x = tree.map(widen, (params, carry, inputs))
     of_x, of_h = _side_by_side(cell, wide, "i"), _side_by_side(cell, wide, "h")
-    new_state, step_pullback = cell.step_vjp(_dense(x, *of_x), state, *of_h)
+    new_state, step_pullback = cell.step_vjp(dense(x, *of_x), state, *of_h)
 
     def pullback(dcarry: Any) -> tuple[Any, ...]:
         dprojected, dhidden, dstate = step_pullback(tree.map(widen, dcarry))
@@ -67,7 +67,7 @@ def sequence_vjp(
 ) -> tuple[tuple[Carry, Array], Pullback]:
     """All steps, with the pullback that goes through them backwards.
 
-    Behind its door that takes ``input_cotangents=False``, for whoever wants those of the
+    Behind its door that takes ``input_cotangent=False``, for whoever wants those of the
     parameters alone; the others are ``None`` then.
     """
     wide, state, x = tree.map(widen, (params, carry, _in_time(inputs, reverse)))
@@ -78,7 +78,7 @@ def sequence_vjp(
         before[t], after[t], state = _hidden(state), _hidden(new_state), new_state
         pullbacks.append(step_pullback)
 
-    def pullback(dy: Any, *, input_cotangents: bool = True) -> tuple[Any, ...]:
+    def pullback(dy: Any, *, input_cotangent: bool = True) -> tuple[Any, ...]:
         dstate, dys = tree.map(widen, dy)
         dys = _in_time(dys, reverse and keep_order)
         dprojected = np.empty((*x.shape[:-1], len(cell.gates) * before.shape[-1]), x.dtype)
@@ -87,7 +87,7 @@ def sequence_vjp(
             dprojected[t], dhidden[t], dstate = pullbacks[t](_plus(dstate, dys[t]))
         dparams = _apart(cell, params, "i", x, dprojected)
         dparams |= _apart(cell, params, "h", before, dhidden)
-        if not input_cotangents:
+        if not input_cotangent:
             return _narrowed((dparams, None, None), inputs)
         dx = _dense_pullback(_side_by_side(cell, wide, "i"), dprojected)
         return _narrowed((dparams, dstate, _out_of_time(dx, reverse)), inputs)
@@ -99,7 +99,7 @@ def _steps(cell: Cell, params: Any, state: Any, x: Array) -> Iterator[Step]:
     """Step by step the next carry with its pullback; all inputs are projected in one product."""
     kernel, bias = _side_by_side(cell, params, "i")
     rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
-    projected = _dense(rows, kernel, bias).reshape(*x.shape[:-1], bias.size)
+    projected = dense(rows, kernel, bias).reshape(*x.shape[:-1], bias.size)
     of_h = _side_by_side(cell, params, "h")
     for its in projected:
         state, pullback = cell.step_vjp(its, state, *of_h)
@@ -116,7 +116,7 @@ def _side_by_side(cell: Cell, params: Any, side: str) -> Dense:
 
 def _apart(cell: Cell, params: Any, side: str, x: Array, dy: Array) -> dict[str, Any]:
     """The pullback of :func:`_side_by_side` and of the product with ``x``."""
-    dkernel, dbias = linear.dense_parameter_cotangents(x, dy)
+    dkernel, dbias = _linear.dense_parameter_cotangents(x, dy)
     count = len(cell.gates)
     found = {}
     parts = zip(cell.gates, np.split(dkernel, count, axis=1), np.split(dbias, count), strict=True)
@@ -149,7 +149,7 @@ def _out_of_time(y: Array, backwards: bool) -> Array:
 
 def _dense_pullback(dense: Dense, dy: Array) -> Array:
     rows = dy.reshape(math.prod(dy.shape[:-1]), dy.shape[-1])
-    dx = linear.dense_input_cotangent(dense.kernel, rows)
+    dx = _linear.dense_input_cotangent(dense.kernel, rows)
     return dx.reshape(*dy.shape[:-1], dx.shape[-1])
 
 

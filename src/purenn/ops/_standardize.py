@@ -1,7 +1,8 @@
 """Standardization over some axes, scale, shift and their pullback: what all normalizations share.
 
-All of it is computed in float64 and rounded once, block by block of the first axis: a block stays
-in the cache, and no array of float64 as large as x is made of one of float32.
+All of it is computed in float64, half precision too (a square of a bfloat16 is beyond float32), and
+rounded once, block by block of the first axis: a block stays in the cache, and no array of float64
+as large as x is made of one of float32.
 """
 
 import math
@@ -10,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from purenn.errors import DomainError
+from purenn.contract import check_number
 from purenn.typing import Array, Shape
 
 _BLOCK = 1 << 16
@@ -31,12 +32,18 @@ def shifted(x: Array, axes: Shape) -> tuple[Array, Array]:
     """X less one of its numbers, which changes no z, and that; 0 where float64 is wider than x.
 
     The mean, and what it is subtracted from, are then as small as their differences: of two
-    numbers z is ±1 to the last digit, and of equal numbers not even rounding remains.
+    numbers z is ±1 to the last digit, and of equal numbers not even rounding remains. Where a
+    difference is out of range, x is left as it is.
     """
     if not _is_widest(x) or not x.size:
         return x, np.zeros(())
     first = x[tuple(slice(0, 1 if axis in axes else None) for axis in range(x.ndim))]
     with np.errstate(over="ignore", invalid="ignore"):
+        moved = np.asarray(x - first)
+        lost = ~np.all(np.isfinite(moved), axis=axes, keepdims=True)
+        if not lost.any():
+            return moved, first
+        first = np.where(lost, 0, first)
         return np.asarray(x - first), first
 
 
@@ -213,8 +220,7 @@ def sums(
 
 def check_epsilon(name: str, epsilon: float) -> None:
     """Refuse a negative ``epsilon``, and one that is no number."""
-    if not 0 <= epsilon < math.inf:
-        raise DomainError(f"{name}: epsilon is {epsilon}, expected a number ≥ 0")
+    check_number(name, "epsilon", epsilon, ge=0)
 
 
 def _count(x: Array, axes: Shape) -> int:

@@ -7,12 +7,24 @@ from typing import Any, TypedDict
 import numpy as np
 
 from purenn import tree
-from purenn.contract import rule, unchecked
+from purenn.contract import check_number, rule, unchecked
 from purenn.errors import ShapeError
-from purenn.ops import linear
+from purenn.ops import _linear, linear
 from purenn.ops._numerics import narrow, unbroadcast, widen
 from purenn.ops.activations import softmax, softmax_vjp
 from purenn.typing import Array, Bool, Float, Pullback, Shape
+
+__all__ = [
+    "KeyProjection",
+    "MultiHeadParams",
+    "OutProjection",
+    "QueryProjection",
+    "ValueProjection",
+    "dot_product_attention",
+    "dot_product_attention_vjp",
+    "multi_head_attention",
+    "multi_head_attention_vjp",
+]
 
 
 @rule
@@ -38,14 +50,16 @@ def dot_product_attention(
     there are no keys at all, zeros.
 
     Raises ShapeError where the heads of keys do not divide those of queries, and where ``bias`` or
-    ``mask`` does not broadcast.
+    ``mask`` does not broadcast; DtypeError where ``scale`` is no number, DomainError where it is
+    not finite.
     """
-    groups = _groups(query, key)
+    groups, factor = _groups(query, key), _scale(query, scale)
     q, k, v = _by_head(query), _by_head(key, groups), _by_head(value, groups)
     allowed = _allowed(query, key, bias, mask, is_causal)
-    scores = _masked(_biased(_scale(query, scale) * (q @ k.mT), bias), allowed)
-    weights = unchecked(softmax)(scores) if scores.size else scores
-    return narrow(np.swapaxes(weights @ v, -2, -3), query)
+    with np.errstate(over="ignore", invalid="ignore"):
+        scores = _masked(_biased(factor * (q @ k.mT), bias), allowed)
+        weights = unchecked(softmax)(scores) if scores.size else scores
+        return narrow(np.swapaxes(weights @ v, -2, -3), query)
 
 
 @rule
@@ -59,7 +73,7 @@ def dot_product_attention_vjp(
     is_causal: bool = False,
     scale: float | None = None,
 ) -> tuple[Float[Array, "*batch queries heads out"], Pullback]:
-    """Attention with its pullback.
+    """``dot_product_attention`` with its pullback.
 
     y = p·v with p = softmax(s) and s = scale·q·kᵀ + bias, per head: (queries, keys) products.
     Bottom up, dv = pᵀ·dy and dp = dy·vᵀ; ds is softmax's pullback of dp, zero where masked, and
@@ -73,11 +87,16 @@ def dot_product_attention_vjp(
     groups, factor = _groups(query, key), _scale(query, scale)
     q, k, v = _by_head(query), _by_head(key, groups), _by_head(value, groups)
     allowed = _allowed(query, key, bias, mask, is_causal)
-    scores = _masked(_biased(factor * (q @ k.mT), bias), allowed)
-    weights, softmax_pullback = (
-        unchecked(softmax_vjp)(scores) if scores.size else (scores, lambda dweights: (dweights,))
-    )
+    with np.errstate(over="ignore", invalid="ignore"):
+        scores = _masked(_biased(factor * (q @ k.mT), bias), allowed)
+        weights, softmax_pullback = (
+            unchecked(softmax_vjp)(scores)
+            if scores.size
+            else (scores, lambda dweights: (dweights,))
+        )
+        y = narrow(np.swapaxes(weights @ v, -2, -3), query)
 
+    @np.errstate(over="ignore", invalid="ignore")
     def pullback(dy: Array) -> tuple[Array, ...]:
         wide = _by_head(dy)
         (dscores,) = softmax_pullback(wide @ v.mT)
@@ -92,11 +111,13 @@ def dot_product_attention_vjp(
             return cotangents
         return (*cotangents, narrow(unbroadcast(dscores, bias.shape), bias))
 
-    return narrow(np.swapaxes(weights @ v, -2, -3), query), pullback
+    return y, pullback
 
 
 def _scale(query: Array, scale: float | None) -> float:
-    return 1 / math.sqrt(max(query.shape[-1], 1)) if scale is None else float(scale)
+    if scale is not None:
+        return check_number("dot_product_attention", "scale", scale)
+    return 1 / math.sqrt(max(query.shape[-1], 1))
 
 
 def _groups(query: Array, key: Array) -> int:
@@ -137,12 +158,12 @@ def _allowed(
     shape = (*batch, heads, queries, key.shape[-3])
     masks = []
     if mask is not None:
-        _check_broadcasts("mask", mask, shape)
+        _check_broadcasts("dot_product_attention", "mask", mask, shape)
         masks.append(mask)
     if is_causal:
         masks.append(np.tril(np.ones(shape[-2:], np.bool_)))
     if bias is not None:
-        _check_broadcasts("bias", bias, shape)
+        _check_broadcasts("dot_product_attention", "bias", bias, shape)
         masks += [~np.isneginf(bias)] if np.isneginf(bias).any() else []
     return reduce(np.logical_and, masks) if masks else None
 
@@ -154,13 +175,13 @@ def _masked(scores: Array, allowed: Array | None) -> Array:
     return np.where(allowed, scores, scores.dtype.type(0.7 * np.finfo(scores.dtype).min))
 
 
-def _check_broadcasts(argument: str, x: Array, shape: Shape) -> None:
+def _check_broadcasts(name: str, argument: str, x: Array, shape: Shape) -> None:
     try:
         np.broadcast_to(x, shape)
     except ValueError:
         raise ShapeError(
-            f"dot_product_attention: {argument} has shape {x.shape}, expected one that broadcasts "
-            f"to (*batch, heads, queries, keys) = {shape}"
+            f"{name}: {argument} has shape {x.shape}, expected one that broadcasts to "
+            f"(*batch, heads, queries, keys) = {shape}"
         ) from None
 
 
@@ -216,7 +237,11 @@ def multi_head_attention(
     Parameters and arguments are those of ``flax.linen.MultiHeadDotProductAttention``; for
     self-attention the three inputs are one array, whose cotangents add up. ``mask`` and
     ``is_causal`` as in :func:`dot_product_attention`.
+
+    Raises TreeError for other parameters, ShapeError where sizes do not fit each other or ``mask``
+    does not broadcast.
     """
+    _check_mask(params, inputs_q, inputs_k, mask)
     wide, *inputs = tree.map(widen, (params, inputs_q, inputs_k, inputs_v))
     query, key, value = (_project(wide[name], x) for name, x in zip(_HEADS, inputs, strict=True))
     attend = unchecked(dot_product_attention)
@@ -234,16 +259,17 @@ def multi_head_attention_vjp(
     mask: Bool[Array, "..."] | None = None,
     is_causal: bool = False,
 ) -> tuple[Float[Array, "*batch queries out"], Pullback]:
-    """Multi-head attention with its pullback, the chain rule read from the bottom up.
+    """``multi_head_attention`` with its pullback, the chain rule read from the bottom up.
 
     Three dense maps, attention and a dense map; so backwards the pullback of the last map, that
     of attention, and those of the three. All in float64: scores as for attention, and nothing on
     the way is rounded. The bias of the keys adds the same to all scores of a query, which softmax
     does not see: its cotangent is 0, where the sum of its terms leaves their rounding.
 
-    Behind its door the pullback takes ``input_cotangents=False``, for whoever wants those of the
+    Behind its door the pullback takes ``input_cotangent=False``, for whoever wants those of the
     parameters alone; the others are ``None`` then.
     """
+    _check_mask(params, inputs_q, inputs_k, mask)
     wide, *inputs = tree.map(widen, (params, inputs_q, inputs_k, inputs_v))
     (query, query_pullback), (key, key_pullback), (value, value_pullback) = (
         _project_vjp(wide[name], x) for name, x in zip(_HEADS, inputs, strict=True)
@@ -252,18 +278,24 @@ def multi_head_attention_vjp(
     attended, attention_pullback = attend_vjp(query, key, value, mask=mask, is_causal=is_causal)
     y, out_pullback = _project_vjp(wide["out"], attended)
 
-    def pullback(dy: Array, *, input_cotangents: bool = True) -> tuple[Any, ...]:
+    def pullback(dy: Array, *, input_cotangent: bool = True) -> tuple[Any, ...]:
         dout, dattended = out_pullback(widen(dy))
         dquery, dkey, dvalue = attention_pullback(dattended)
-        dq, dinputs_q = query_pullback(dquery, input_cotangents)
-        dk, dinputs_k = key_pullback(dkey, input_cotangents)
-        dv, dinputs_v = value_pullback(dvalue, input_cotangents)
+        dq, dinputs_q = query_pullback(dquery, input_cotangent)
+        dk, dinputs_k = key_pullback(dkey, input_cotangent)
+        dv, dinputs_v = value_pullback(dvalue, input_cotangent)
         dk["bias"] = np.zeros_like(dk["bias"])
         dparams = {"query": dq, "key": dk, "value": dv, "out": dout}
         cotangents = (dparams, dinputs_q, dinputs_k, dinputs_v)
         return tuple(tree.map(lambda dx: narrow(dx, inputs_q), cotangents))
 
     return narrow(y, inputs_q), pullback
+
+
+def _check_mask(params: MultiHeadParams, q: Array, k: Array, mask: Array | None) -> None:
+    if mask is not None:
+        shape = (*q.shape[:-2], len(params["query"]["bias"]), q.shape[-2], k.shape[-2])
+        _check_broadcasts("multi_head_attention", "mask", mask, shape)
 
 
 _HEADS = ("query", "key", "value")
@@ -282,14 +314,14 @@ def _project_vjp(projection: Any, x: Array) -> tuple[Array, Pullback]:
 
     def pullback(dy: Array, input_cotangent: bool = True) -> tuple[dict[str, Array], Any]:
         dy = dy.reshape(*flat.shape[:-1], bias.size)
-        dkernel, dbias = linear.dense_parameter_cotangents(flat, dy)
+        dkernel, dbias = _linear.dense_parameter_cotangents(flat, dy)
         dprojection = {
             "kernel": dkernel.reshape(projection["kernel"].shape),
             "bias": dbias.reshape(projection["bias"].shape),
         }
         if not input_cotangent:
             return dprojection, None
-        return dprojection, linear.dense_input_cotangent(kernel, dy).reshape(x.shape)
+        return dprojection, _linear.dense_input_cotangent(kernel, dy).reshape(x.shape)
 
     return _project(projection, x), pullback
 

@@ -12,15 +12,29 @@ dropout), so that nothing is left to do at inference.
 import math
 from collections.abc import Sequence
 from decimal import Decimal
-from numbers import Real
 
 import numpy as np
 
 from purenn import random
-from purenn.contract import rule
+from purenn.contract import check_integer, check_number, rule
 from purenn.errors import DomainError, DtypeError, ShapeError
 from purenn.ops._numerics import at_least_single, narrow, widen
 from purenn.typing import Annotated, Array, Float, Key, OneOf, Pullback, Shape
+
+__all__ = [
+    "drop_block",
+    "drop_block_vjp",
+    "dropout",
+    "dropout_vjp",
+    "gaussian_dropout",
+    "gaussian_dropout_vjp",
+    "max_drop",
+    "max_drop_vjp",
+    "spatial_dropout",
+    "spatial_dropout_vjp",
+    "stochastic_dropout",
+    "stochastic_dropout_vjp",
+]
 
 
 @rule
@@ -33,7 +47,9 @@ def dropout(
     of 2⁻²³. Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from
     overfitting", scale at inference instead.
 
-    Raises DomainError for a rate outside [0, 1), ShapeError for a dimension that x does not have.
+    Raises DtypeError for a rate that is no number, dimensions that are no ints or a key that is
+    none, DomainError for a rate outside [0, 1), ShapeError for a dimension that x does not have or
+    more keys than one.
     """
     return _masked(x, *_units("dropout", x, rate, key, broadcast_dims))
 
@@ -42,10 +58,11 @@ def dropout(
 def dropout_vjp(
     x: Float[Array, "*shape"], *, rate: float, key: Key, broadcast_dims: Sequence[int] = ()
 ) -> tuple[Float[Array, "*shape"], Pullback]:
-    """Dropout with its pullback.
+    """``dropout`` with its pullback.
 
     yᵢ = mᵢxᵢ with mᵢ = 1/(1 − rate) where i is kept, else 0: dxᵢ = mᵢdyᵢ. E[mᵢ] = 1, so the
-    expected sums of y and of dx are those without dropout.
+    expected sums of y and of dx are those without dropout. Autodiff loses nothing either, here and
+    in what follows unless it says so.
     """
     return _masked_vjp(x, *_units("dropout", x, rate, key, broadcast_dims))
 
@@ -59,7 +76,8 @@ def spatial_dropout(
     Neighbours in a map are alike, so that a unit dropped alone is not missed. Tompson et al.
     2015, "Efficient object localization using convolutional networks".
 
-    Raises DomainError for a rate outside [0, 1).
+    Raises DtypeError for a rate that is no number or a key that is none, DomainError for a rate
+    outside [0, 1), ShapeError for more keys than one.
     """
     return _masked(x, *_units("spatial_dropout", x, rate, key, range(1, x.ndim - 1)))
 
@@ -68,7 +86,7 @@ def spatial_dropout(
 def spatial_dropout_vjp(
     x: Float[Array, "batch *spatial channels"], *, rate: float, key: Key
 ) -> tuple[Float[Array, "batch *spatial channels"], Pullback]:
-    """spatial_dropout with its pullback.
+    """``spatial_dropout`` with its pullback.
 
     y[n, …, c] = m[n, c]·x[n, …, c], so dx[n, …, c] = m[n, c]·dy[n, …, c], m being 1/(1 − rate)
     for a map that is kept, else 0. m is no function of x, and nothing is summed over the map.
@@ -83,7 +101,8 @@ def gaussian_dropout(x: Float[Array, "*shape"], *, rate: float, key: Key) -> Flo
     As in Keras. Srivastava et al. 2014, section 10. With σ² = rate/(1 − rate), m = 1 + σn, where
     n are the numbers of ``jax.random.normal`` in float32, of which each is rounded only once.
 
-    Raises DomainError for a rate outside [0, 1).
+    Raises DtypeError for a rate that is no number or a key that is none, DomainError for a rate
+    outside [0, 1), ShapeError for more keys than one.
     """
     return _times(x, _gaussian(x, rate, key))
 
@@ -92,7 +111,7 @@ def gaussian_dropout(x: Float[Array, "*shape"], *, rate: float, key: Key) -> Flo
 def gaussian_dropout_vjp(
     x: Float[Array, "*shape"], *, rate: float, key: Key
 ) -> tuple[Float[Array, "*shape"], Pullback]:
-    """gaussian_dropout with its pullback.
+    """``gaussian_dropout`` with its pullback.
 
     yᵢ = mᵢxᵢ, so dxᵢ = mᵢdyᵢ. Where n is near −1/σ, 1 + σn in the dtype of x keeps no digit of m.
     Here σ is the sum of two numbers: n times the first is exact, and what is left when 1 cancels
@@ -115,8 +134,9 @@ def drop_block(
     M being the mask of all examples and channels; if no unit is kept, y is 0. Ghiasi, Lin & Le
     2018, "DropBlock: a regularization method for convolutional networks", algorithm 1.
 
-    Raises DomainError for a rate outside [0, 1) or a block size below 1, ShapeError for a block
-    larger than the image.
+    Raises DtypeError for a rate that is no number, a block size that is no int or a key that is
+    none, DomainError for a rate outside [0, 1) or a block size below 1, ShapeError for a block
+    larger than the image or more keys than one.
     """
     return _masked(x, *_blocks(x, rate, block_size, key))
 
@@ -125,7 +145,7 @@ def drop_block(
 def drop_block_vjp(
     x: Float[Array, "batch height width channels"], *, rate: float, block_size: int, key: Key
 ) -> tuple[Float[Array, "batch height width channels"], Pullback]:
-    """drop_block with its pullback.
+    """``drop_block`` with its pullback.
 
     yᵢ = sMᵢxᵢ with s = count(M)/count_ones(M): dxᵢ = sMᵢdyᵢ. s is a number of the mask alone,
     not of x, and thus a constant, unlike the sum in a normalization.
@@ -148,7 +168,8 @@ def max_drop(
     equal ones it is the first. Nothing is scaled. Park & Kwak 2016, "Analysis on the dropout
     effect in convolutional neural networks", put it before max pooling.
 
-    Raises DomainError for a rate outside [0, 1) or another mode.
+    Raises DtypeError for a rate that is no number or a key that is none, DomainError for a rate
+    outside [0, 1) or another mode, ShapeError for more keys than one.
     """
     return _masked(x, _maxima(x, rate, key, mode), 1.0)
 
@@ -161,7 +182,7 @@ def max_drop_vjp(
     key: Key,
     mode: Annotated[str, OneOf("feature", "channel")] = "feature",
 ) -> tuple[Float[Array, "batch *spatial channels"], Pullback]:
-    """max_drop with its pullback.
+    """``max_drop`` with its pullback.
 
     yᵢ = mᵢ(x)·xᵢ with mᵢ = 0 for the one that is dropped, else 1. m is constant as long as the
     same one is the largest, so dxᵢ = mᵢdyᵢ. Where two are equal, y jumps and has no derivative;
@@ -181,7 +202,8 @@ def stochastic_dropout(
     a normal one leaves [0, 1). Two keys are split off: of the first r is drawn, of the second the
     mask.
 
-    Raises DomainError for a rate outside [0, 1).
+    Raises DtypeError for a rate that is no number or a key that is none, DomainError for a rate
+    outside [0, 1), ShapeError for more keys than one.
     """
     return _masked(x, *_stochastic(x, rate, key))
 
@@ -190,7 +212,7 @@ def stochastic_dropout(
 def stochastic_dropout_vjp(
     x: Float[Array, "*shape"], *, rate: float, key: Key
 ) -> tuple[Float[Array, "*shape"], Pullback]:
-    """stochastic_dropout with its pullback.
+    """``stochastic_dropout`` with its pullback.
 
     For the r that is drawn it is dropout: dxᵢ = mᵢdyᵢ with mᵢ = 1/(1 − r) where i is kept, else 0.
     E[mᵢ | r] = 1 for every r, so the expected sums are kept.
@@ -198,21 +220,21 @@ def stochastic_dropout_vjp(
     return _masked_vjp(x, *_stochastic(x, rate, key))
 
 
-def check_rate(name: str, rate: float) -> None:
+def _check_rate(name: str, rate: float) -> float:
     """Refuse a rate outside [0, 1)."""
-    if not isinstance(rate, Real):
-        raise DtypeError(f"{name}: rate is a {type(rate).__name__}, expected a number")
-    if not 0 <= rate < 1:
-        raise DomainError(f"{name}: rate is {rate}, expected ≥ 0 and < 1")
+    return check_number(name, "rate", rate, ge=0, lt=1)
 
 
-def check_block(block_size: int, sizes: Sequence[int]) -> None:
+def _check_broadcast_dims(name: str, dims: Sequence[int]) -> tuple[int, ...]:
+    """Refuse what is no sequence of ints."""
+    if isinstance(dims, str) or not isinstance(dims, Sequence):
+        raise DtypeError(f"{name}: broadcast_dims is {dims!r}, expected a sequence of ints")
+    return tuple(check_integer(name, f"broadcast_dims[{i}]", dim) for i, dim in enumerate(dims))
+
+
+def _check_block(block_size: int, sizes: Sequence[int]) -> None:
     """Refuse a block that is none, or that does not fit into an image of these sizes."""
-    if not isinstance(block_size, int):
-        got = type(block_size).__name__
-        raise DtypeError(f"drop_block: block_size is a {got}, expected an int")
-    if block_size < 1:
-        raise DomainError(f"drop_block: block_size is {block_size}, expected at least 1")
+    check_integer("drop_block", "block_size", block_size, least=1)
     if block_size > min(sizes, default=block_size):
         height, width = sizes
         raise ShapeError(
@@ -221,7 +243,7 @@ def check_block(block_size: int, sizes: Sequence[int]) -> None:
         )
 
 
-def check_mode(mode: str) -> None:
+def _check_mode(mode: str) -> None:
     """Refuse a mode of ``max_drop`` that is none."""
     if mode not in ("feature", "channel"):
         raise DomainError(f"max_drop: mode is {mode!r}, expected 'feature' or 'channel'")
@@ -238,7 +260,7 @@ def _masked_vjp(x: Array, kept: Array, share: float) -> tuple[Array, Pullback]:
 
 
 def _times(x: Array, m: Array) -> Array:
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         return narrow(widen(x) * m, x)
 
 
@@ -248,7 +270,7 @@ def _units(
     """Which units are kept, and what share of them is on average."""
     _admit(name, rate, key, x.shape)
     shape = [*x.shape]
-    for dim in broadcast_dims:
+    for dim in _check_broadcast_dims(name, broadcast_dims):
         if not -x.ndim <= dim < x.ndim:
             raise ShapeError(f"{name}: broadcast_dims has {dim}, but x has shape {x.shape}")
         shape[dim] = 1
@@ -281,7 +303,7 @@ def _blocks(x: Array, rate: float, block_size: int, key: Key) -> tuple[Array, fl
     """Which units are kept, and what share of them is."""
     _admit("drop_block", rate, key, x.shape)
     batch, height, width, channels = x.shape
-    check_block(block_size, (height, width))
+    _check_block(block_size, (height, width))
     rows, columns = height - block_size + 1, width - block_size + 1
     gamma = float(rate) * (height * width) / (block_size**2 * rows * columns)
     corners = random.bernoulli(key, gamma, (batch, rows, columns, channels))
@@ -298,7 +320,7 @@ def _blocks(x: Array, rate: float, block_size: int, key: Key) -> tuple[Array, fl
 def _maxima(x: Array, rate: float, key: Key, mode: str) -> Array:
     """Which units are kept."""
     _admit("max_drop", rate, key, x.shape)
-    check_mode(mode)
+    _check_mode(mode)
     maps = x.reshape(len(x), math.prod(x.shape[1:-1]), x.shape[-1])
     kept = np.ones(maps.shape, bool)
     if x.size:
@@ -311,4 +333,4 @@ def _maxima(x: Array, rate: float, key: Key, mode: str) -> Array:
 
 def _admit(name: str, rate: float, key: Key, shape: Shape) -> None:
     random.admit(name, key, shape, np.float32)
-    check_rate(name, rate)
+    _check_rate(name, rate)

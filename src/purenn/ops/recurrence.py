@@ -15,8 +15,8 @@ from typing import TypeAlias, TypedDict
 import numpy as np
 
 from purenn.contract import rule, unchecked
-from purenn.ops import activations, linear
-from purenn.ops._recurrence import Cell, Step, cell_vjp, sequence, sequence_vjp
+from purenn.ops import _linear, activations
+from purenn.ops._recurrence import Cell, Step, cell_vjp, dense, sequence, sequence_vjp
 from purenn.typing import Array, Float, Pullback
 
 
@@ -87,7 +87,6 @@ Input: TypeAlias = Float[Array, "*batch in"]
 Inputs: TypeAlias = Float[Array, "*batch time in"]
 Outputs: TypeAlias = Float[Array, "*batch time features"]
 
-_dense = unchecked(linear.dense)
 _sigmoid, _sigmoid_vjp = unchecked(activations.sigmoid), unchecked(activations.sigmoid_vjp)
 _tanh_vjp = unchecked(activations.tanh_vjp)
 
@@ -249,18 +248,18 @@ def gru_vjp(
 
 
 def _rnn_step_vjp(projected: Array, h: Array, kernel: Array, bias: Array) -> Step:
-    new_h, tanh_pullback = _tanh_vjp(projected + _dense(h, kernel, bias))
+    new_h, tanh_pullback = _tanh_vjp(projected + dense(h, kernel, bias))
 
     def pullback(dh: Array) -> tuple[Array, Array, Array]:
         (dz,) = tanh_pullback(dh)
-        return dz, dz, linear.dense_input_cotangent(kernel, dz)
+        return dz, dz, _linear.dense_input_cotangent(kernel, dz)
 
     return new_h, pullback
 
 
 def _lstm_step_vjp(projected: Array, carry: Memory, kernel: Array, bias: Array) -> Step:
     c, h = carry
-    z = projected + _dense(h, kernel, bias)
+    z = projected + dense(h, kernel, bias)
     of_gates = slice(3 * c.shape[-1])
     of_g = slice(3 * c.shape[-1], None)
     gates, sigmoid_pullback = _sigmoid_vjp(z[..., of_gates])
@@ -274,13 +273,13 @@ def _lstm_step_vjp(projected: Array, carry: Memory, kernel: Array, bias: Array) 
         dc = dc + squash_pullback(dh * o)[0]
         dgates = np.concatenate([dc * g, dc * c, dh * squashed], axis=-1)
         dz = np.concatenate([*sigmoid_pullback(dgates), *tanh_pullback(dc * i)], axis=-1)
-        return dz, dz, (dc * f, linear.dense_input_cotangent(kernel, dz))
+        return dz, dz, (dc * f, _linear.dense_input_cotangent(kernel, dz))
 
     return (new_c, o * squashed), pullback
 
 
 def _gru_step_vjp(projected: Array, h: Array, kernel: Array, bias: Array) -> Step:
-    hidden = _dense(h, kernel, bias)
+    hidden = dense(h, kernel, bias)
     of_gates, of_n = slice(2 * h.shape[-1]), slice(2 * h.shape[-1], None)
     before = projected[..., of_gates] + hidden[..., of_gates]
     gates, sigmoid_pullback = _sigmoid_vjp(before)
@@ -294,7 +293,7 @@ def _gru_step_vjp(projected: Array, h: Array, kernel: Array, bias: Array) -> Ste
         (dbefore,) = sigmoid_pullback(dgates)
         dprojected = np.concatenate([dbefore, da], axis=-1)
         dhidden = np.concatenate([dbefore, da * r], axis=-1)
-        return dprojected, dhidden, dh * z + linear.dense_input_cotangent(kernel, dhidden)
+        return dprojected, dhidden, dh * z + _linear.dense_input_cotangent(kernel, dhidden)
 
     return rest * n + z * h, pullback
 

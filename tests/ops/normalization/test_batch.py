@@ -9,7 +9,7 @@ import pytest
 from purenn.errors import DomainError, ShapeError
 from purenn.ops import _standardize
 from purenn.ops import normalization as ops
-from purenn.ops.normalization.batch import batch_norm_in_training
+from purenn.ops.normalization.batch import _batch_norm_in_training
 from purenn.typing import Array
 
 
@@ -54,7 +54,7 @@ def test_values_and_cotangents_are_those_of_flax(shape: tuple[int, ...], trainin
 
 def test_inference_with_the_statistics_of_the_batch_is_training() -> None:
     x, scale, bias = numbers(5, 2, 3) + 7, numbers(3, seed=1), numbers(3, seed=2)
-    y, _, mean, var = batch_norm_in_training(x, scale, bias, 1e-5)
+    y, _, mean, var = _batch_norm_in_training(x, scale, bias, 1e-5)
     np.testing.assert_allclose(mean, np.mean(x, axis=(0, 1)), rtol=1e-14)
     np.testing.assert_allclose(var, np.var(x, axis=(0, 1)), rtol=1e-13)
     np.testing.assert_array_equal(y, ops.batch_norm(x, scale, bias))
@@ -110,7 +110,7 @@ def test_an_empty_batch_stays_empty(shape: tuple[int, ...]) -> None:
 
 def test_what_does_not_fit_is_refused_by_name() -> None:
     x, one = np.ones((2, 3)), np.ones(3)
-    with pytest.raises(DomainError, match=r"batch_norm: epsilon is -1\.0, expected a number ≥ 0"):
+    with pytest.raises(DomainError, match=r"batch_norm: epsilon is -1\.0, expected a finite"):
         ops.batch_norm(x, one, one, epsilon=-1.0)
     with pytest.raises(DomainError, match=r"batch_norm_inference: var\[1\] is -1.0, expected ≥ 0"):
         ops.batch_norm_inference(x, one, one, one, np.array([1.0, -1.0, 1.0]))

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import optax
 import pytest
@@ -5,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from purenn.errors import DomainError, ShapeError
+from purenn.errors import DomainError, DtypeError, ShapeError
 from purenn.ops.normalization import max_norm, max_norm_vjp
 from purenn.typing import Array
 
@@ -61,9 +63,20 @@ def test_no_weights_and_none_but_zeros() -> None:
         np.testing.assert_array_equal(pullback(kernel + 1)[0], kernel + 1)
 
 
+def test_an_infinite_weight_leaves_nothing_of_the_others() -> None:
+    kernel = np.array([[np.inf, 3.0], [1.0, 4.0]])
+    y, pullback = max_norm_vjp(kernel, max_value=1.0)
+    np.testing.assert_allclose(y, [[np.nan, 0.6], [0, 0.8]])
+    np.testing.assert_allclose(pullback(np.ones((2, 2)))[0][:, 1], [0.2 * 0.16, -0.2 * 0.12])
+
+
+@pytest.mark.usefixtures("unannotated")
 def test_what_does_not_fit_is_refused_by_name() -> None:
-    with pytest.raises(DomainError, match=r"max_norm: max_value is 0\.0, expected a number > 0"):
+    with pytest.raises(DomainError, match=r"max_norm: max_value is 0\.0, expected a finite"):
         max_norm(np.ones((2, 2)), max_value=0.0)
+    nothing: Any = None
+    with pytest.raises(DtypeError, match="max_norm: max_value is None, expected a number"):
+        max_norm(np.ones((2, 2)), max_value=nothing)
     with pytest.raises(ShapeError, match=r"max_norm: axis is 2, but kernel has shape \(2, 2\)"):
         max_norm_vjp(np.ones((2, 2)), axis=2)
     with pytest.raises(ShapeError, match=r"max_norm: kernel has shape \(\)"):

@@ -65,6 +65,31 @@ def test_a_large_channel_keeps_its_derivative() -> None:
     np.testing.assert_allclose(dx, (1 + x**2) ** -1.5, rtol=1e-14)
 
 
+@pytest.mark.parametrize("beta", [0.25, 0.5, 0.75])
+def test_squares_beyond_float64(beta: float) -> None:
+    """b = k + αs is αs then, of the degree 2 in x: y has degree 1 − 2β and dx −2β."""
+    x, dy = np.array([[3.0, -2.0, 0.5, 1e-3], [1e5, 2.0, 1.0, 3.0]]), np.ones((2, 4))
+    static: Any = {"size": 3, "alpha": 0.5, "beta": beta}
+    y, pullback = local_response_norm_vjp(np.ldexp(x, 530), **static)
+    small, small_pullback = local_response_norm_vjp(np.ldexp(x, 100), **static)
+    by = int(430 * 2 * beta)
+    np.testing.assert_allclose(np.ldexp(y, by - 430), small, rtol=1e-14)
+    np.testing.assert_allclose(np.ldexp(pullback(dy)[0], by), small_pullback(dy)[0], rtol=1e-13)
+    np.testing.assert_array_equal(local_response_norm(np.ldexp(x, 530), **static), y)
+    mixed = np.array([[1e200, 1.0, 1.0, 1.0, 1.0]])
+    y, pullback = local_response_norm_vjp(mixed, **static)
+    alone, alone_pullback = local_response_norm_vjp(mixed[:, 1:], **static)
+    np.testing.assert_allclose(y[:, 2:], alone[:, 1:], rtol=1e-14)
+    dx, alone_dx = pullback(mixed**0)[0], alone_pullback(dy[:1])[0]
+    np.testing.assert_allclose(dx[:, 3:], alone_dx[:, 2:], rtol=1e-14)
+
+
+def test_infinities_are_not_warned_of() -> None:
+    y, pullback = local_response_norm_vjp(np.array([[np.inf, 1.0, 2.0, 3.0]]), size=3)
+    np.testing.assert_array_equal(y[0, :2], [np.nan, 0])
+    assert np.isfinite(pullback(np.ones((1, 4)))[0][0, 3])
+
+
 def test_empty_and_scalar_batches() -> None:
     for shape in ((0, 3), (2, 0), (3,)):
         y, pullback = local_response_norm_vjp(np.ones(shape))
@@ -75,11 +100,15 @@ def test_what_does_not_fit_is_refused_by_name() -> None:
     x = np.ones((2, 3))
     with pytest.raises(DomainError, match="local_response_norm: size is 0, expected at least 1"):
         local_response_norm(x, size=0)
+    rule_vjp: Any = local_response_norm_vjp
+    for option in ("alpha", "beta", "k"):
+        with pytest.raises(DomainError, match=f"{option} is nan, expected a finite number"):
+            rule_vjp(x, **{option: math.nan})
     with pytest.raises(DtypeError, match="size is True, expected an int"):
         local_response_norm(x, size=True)
-    with pytest.raises(DomainError, match=r"alpha is -1\.0, expected a number ≥ 0"):
+    with pytest.raises(DomainError, match=r"alpha is -1\.0, expected a finite number ≥ 0"):
         local_response_norm(x, alpha=-1.0)
-    with pytest.raises(DomainError, match=r"k is 0\.0, expected a number > 0"):
+    with pytest.raises(DomainError, match=r"k is 0\.0, expected a finite number > 0"):
         local_response_norm_vjp(x, k=0.0)
     with pytest.raises(ShapeError, match=r"local_response_norm: x has shape \(\)"):
         local_response_norm(np.ones(()))

@@ -7,7 +7,8 @@ import math
 
 import numpy as np
 
-from purenn.errors import DomainError, DtypeError
+from purenn.contract import check_integer
+from purenn.errors import ShapeError
 from purenn.ops._numerics import narrow
 from purenn.ops._standardize import Statistics, normalize, normalize_pullback, shifted, statistics
 from purenn.typing import Array, Pullback, Shape
@@ -30,21 +31,13 @@ def by_channel_alone(shape: Shape) -> Shape:
 
 def by_group(shape: Shape, num_groups: int) -> Shape:
     """As many channels as there are make a group; refused where some would be left."""
-    check_num_groups(num_groups)
+    check_integer("group_norm", "num_groups", num_groups, least=1)
     if shape[-1] % num_groups:
-        raise DomainError(
+        raise ShapeError(
             f"group_norm: num_groups is {num_groups}, expected a divisor of {shape[-1]}, "
             "the number of channels"
         )
     return (shape[0], math.prod(shape[1:-1]), num_groups, shape[-1] // num_groups)
-
-
-def check_num_groups(num_groups: int) -> None:
-    """Refuse what is no number of groups, however many channels there are."""
-    if not isinstance(num_groups, int | np.integer) or isinstance(num_groups, bool):
-        raise DtypeError(f"group_norm: num_groups is {num_groups!r}, expected an int")
-    if num_groups < 1:
-        raise DomainError(f"group_norm: num_groups is {num_groups}, expected at least 1")
 
 
 def normalized(
@@ -58,12 +51,15 @@ def normalized(
 ) -> tuple[Array, Pullback, Statistics]:
     """X, seen as ``shape``, standardized over ``axes``, scaled and shifted; pullback; statistics.
 
-    The pullback leaves dx out if it is told so.
+    The pullback leaves dx out if it is told so. Where x − mean might be out of range, all of it is
+    that of x and √ε times a power of two: z is the same.
     """
     seen, first = x.reshape(shape), np.zeros(())
     if center:
         seen, first = shifted(seen, axes)
     its = statistics(seen, axes, epsilon, center)
+    if not np.isfinite(its.variance).all() and _FAR < np.max(np.abs(x)) < np.inf:
+        return _far(x, shape, axes, scale, bias, epsilon, center)
     gain = scale.reshape(shape[2:])
 
     def pullback(dy: Array, *, input_cotangent: bool = True) -> tuple[Array | None, ...]:
@@ -78,3 +74,23 @@ def normalized(
 
     y = normalize(seen, its, gain, bias.reshape(shape[2:]))
     return y.reshape(x.shape), pullback, its._replace(mean=its.mean + first)
+
+
+_FAR = 2.0**1000
+_STEP = 100
+
+
+def _far(
+    x: Array, shape: Shape, axes: Shape, scale: Array, bias: Array, epsilon: float, center: bool
+) -> tuple[Array, Pullback, Statistics]:
+    small, its_epsilon = np.ldexp(x, -_STEP), float(np.ldexp(epsilon, -2 * _STEP))
+    y, through, its = normalized(small, shape, axes, scale, bias, its_epsilon, center)
+
+    def pullback(dy: Array, *, input_cotangent: bool = True) -> tuple[Array | None, ...]:
+        dx, *dparameters = through(dy, input_cotangent=input_cotangent)
+        return (None if dx is None else np.ldexp(dx, -_STEP), *dparameters)
+
+    mean, variance, inverse = its
+    with np.errstate(over="ignore"):
+        variance = np.ldexp(variance, 2 * _STEP)
+    return y, pullback, Statistics(np.ldexp(mean, _STEP), variance, np.ldexp(inverse, -_STEP))

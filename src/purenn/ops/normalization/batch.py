@@ -22,7 +22,7 @@ def batch_norm(
     Statistics are per channel, over batch and space, the variance biased (Ioffe & Szegedy,
     arXiv:1502.03167). An empty batch is normalized to an empty batch.
 
-    Raises DomainError where ``epsilon`` is negative.
+    Raises DtypeError where ``epsilon`` is no number, DomainError where it is negative.
     """
     check_epsilon("batch_norm", epsilon)
     return normalized(x, by_channel_alone(x.shape), (0, 1), scale, bias, epsilon)[0]
@@ -36,7 +36,7 @@ def batch_norm_vjp(
     *,
     epsilon: float = 1e-5,
 ) -> tuple[Float[Array, "batch *spatial channels"], Pullback]:
-    """batch_norm with its pullback, through mean and variance.
+    """``batch_norm`` with its pullback, through mean and variance.
 
     dscale = Σ dy·z and dbias = Σ dy over batch and space, n numbers per channel. The paper goes
     back through σ² and μ one by one; put together that is
@@ -47,7 +47,7 @@ def batch_norm_vjp(
     return normalized(x, by_channel_alone(x.shape), (0, 1), scale, bias, epsilon)[:2]
 
 
-def batch_norm_in_training(
+def _batch_norm_in_training(
     x: Array, scale: Array, bias: Array, epsilon: float
 ) -> tuple[Array, Pullback, Array, Array]:
     """batch_norm_vjp, and mean and variance per channel in float64, for whoever averages them."""
@@ -67,7 +67,7 @@ def batch_norm_inference(
 ) -> Float[Array, "batch *spatial channels"]:
     """(x − mean)/√(var + ε)·scale + bias, with statistics that were gathered in training.
 
-    Raises DomainError where ``var`` or ``epsilon`` is negative.
+    Raises DtypeError where ``epsilon`` is no number, DomainError where it or ``var`` is negative.
     """
     check_epsilon("batch_norm_inference", epsilon)
     seen, its = x.reshape(by_channel_alone(x.shape)), _running(mean, var, epsilon)
@@ -84,11 +84,12 @@ def batch_norm_inference_vjp(
     *,
     epsilon: float = 1e-5,
 ) -> tuple[Float[Array, "batch *spatial channels"], Pullback]:
-    """batch_norm_inference with its pullback.
+    """``batch_norm_inference`` with its pullback.
 
     An affine map per channel: dx = dy·scale/σ, dscale = Σ dy·z, dbias = Σ dy over batch and space,
     and for the statistics dmean = −scale/σ·dbias and dvar = −½·scale/σ²·dscale, as dσ = dvar/2σ
-    and ∂z/∂σ = −z/σ.
+    and ∂z/∂σ = −z/σ. Nothing is lost by that but for the rounding of σ, z and the sums in the dtype
+    of x: here they are float64.
     """
     y = unchecked(batch_norm_inference)(x, scale, bias, mean, var, epsilon=epsilon)
     its = _running(mean, var, epsilon)

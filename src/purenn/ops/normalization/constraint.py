@@ -1,13 +1,10 @@
 """A constraint on weights, for after an update."""
 
-import math
-
 import numpy as np
 
-from purenn.contract import rule
-from purenn.errors import DomainError
+from purenn.contract import check_number, rule
 from purenn.ops._axes import Axis, axes_of
-from purenn.ops._numerics import narrow
+from purenn.ops._numerics import narrow, widen
 from purenn.typing import Annotated, Array, Float, OneOf, Pullback, Shape
 
 
@@ -24,7 +21,8 @@ def max_norm(
     or of a channel of a convolution. This is a projection, applied after an update (Srivastava et
     al. 2014, JMLR 15, section 5.1; ``keras.constraints.MaxNorm``).
 
-    Raises DomainError where ``max_value`` is not positive, ShapeError where there is no such axis.
+    Raises DtypeError where ``max_value`` is no number, DomainError where it is not positive,
+    ShapeError where there is no such axis.
     """
     axes = _check("max_norm", kernel, max_value, axis)
     unit, norm = _unit_vectors(kernel, axes)
@@ -38,7 +36,7 @@ def max_norm_vjp(
     max_value: float = 2.0,
     axis: Annotated[Axis, OneOf(None, -1)] = None,
 ) -> tuple[Float[Array, "*inputs out"], Pullback]:
-    """max_norm with its pullback.
+    """``max_norm`` with its pullback.
 
     Inside the ball, and on its surface, dw = dy. Outside, with u = w/‖w‖, ∂yᵢ/∂wⱼ =
     c/‖w‖·(δᵢⱼ − uᵢuⱼ), so dw = c/‖w‖·(dy − u⟨u, dy⟩): what points along w does not get through.
@@ -50,7 +48,7 @@ def max_norm_vjp(
     unit, norm = _unit_vectors(kernel, axes)
 
     def pullback(dy: Array) -> tuple[Array]:
-        wide = rest = dy.astype(np.float64)
+        wide = rest = widen(dy)
         for _ in range(2):
             rest = rest - unit * np.sum(unit * rest, axis=axes, keepdims=True)
         shrunk = rest * (max_value / np.maximum(norm, max_value))
@@ -61,18 +59,18 @@ def max_norm_vjp(
 
 def _unit_vectors(kernel: Array, axes: Shape) -> tuple[Array, Array]:
     """w/‖w‖, 0 where w is, and ‖w‖ with the axes kept."""
-    wide = kernel.astype(np.float64)
+    wide = widen(kernel)
     top = np.max(np.abs(wide), axis=axes, keepdims=True, initial=0.0)
-    part = np.divide(wide, top, out=np.zeros_like(wide), where=top != 0)
-    length = np.sqrt(np.sum(np.square(part), axis=axes, keepdims=True))
-    unit = np.divide(part, length, out=np.zeros_like(wide), where=length != 0)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
+        part = np.divide(wide, top, out=np.zeros_like(wide), where=top != 0)
+        length = np.sqrt(np.sum(np.square(part), axis=axes, keepdims=True))
+        length = np.where(np.isinf(top), 1, length)  # beside ±∞, which is NaN, all else is 0
+        unit = np.divide(part, length, out=np.zeros_like(wide), where=length != 0)
         return unit, top * length
 
 
 def _check(name: str, kernel: Array, max_value: float, axis: Axis) -> Shape:
-    if not 0 < max_value < math.inf:
-        raise DomainError(f"{name}: max_value is {max_value}, expected a number > 0")
+    check_number(name, "max_value", max_value, gt=0)
     if axis is None:
         return tuple(range(kernel.ndim - 1))
     return axes_of(name, kernel, axis, "kernel")

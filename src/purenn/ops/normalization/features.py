@@ -18,7 +18,7 @@ def layer_norm(
 ) -> Float[Array, "*batch features"]:
     """(x − mean)/√(variance + ε)·scale + bias, over the last axis (Ba et al., arXiv:1607.06450).
 
-    Raises DomainError where ``epsilon`` is negative.
+    Raises DtypeError where ``epsilon`` is no number, DomainError where it is negative.
     """
     check_epsilon("layer_norm", epsilon)
     return normalized(x, by_example(x.shape), (1, 3), scale, bias, epsilon)[0]
@@ -32,7 +32,7 @@ def layer_norm_vjp(
     *,
     epsilon: float = 1e-6,
 ) -> tuple[Float[Array, "*batch features"], Pullback]:
-    """layer_norm with its pullback.
+    """``layer_norm`` with its pullback.
 
     z = (x − m)/σ has two ways back, through m and through σ: ∂zᵢ/∂xⱼ = (δᵢⱼ − 1/n − zᵢzⱼ/n)/σ.
     With dz = dy·scale, dx = (dz − mean(dz) − z·mean(dz·z))/σ; dscale = Σ dy·z and dbias = Σ dy
@@ -49,7 +49,7 @@ def rms_norm(
 ) -> Float[Array, "*batch features"]:
     """x/√(mean(x²) + ε)·scale, over the last axis (Zhang & Sennrich, arXiv:1910.07467).
 
-    Raises DomainError where ``epsilon`` is negative.
+    Raises DtypeError where ``epsilon`` is no number, DomainError where it is negative.
     """
     check_epsilon("rms_norm", epsilon)
     nothing = np.zeros_like(scale)
@@ -60,7 +60,7 @@ def rms_norm(
 def rms_norm_vjp(
     x: Float[Array, "*batch features"], scale: Float[Array, " features"], *, epsilon: float = 1e-6
 ) -> tuple[Float[Array, "*batch features"], Pullback]:
-    """rms_norm with its pullback.
+    """``rms_norm`` with its pullback.
 
     z = x/σ with σ² = mean(x²) + ε, so ∂zᵢ/∂xⱼ = (δᵢⱼ − zᵢzⱼ/n)/σ. With dz = dy·scale,
     dx = (dz − z·mean(dz·z))/σ; dscale = Σ dy·z over the batch.
@@ -87,7 +87,8 @@ def group_norm(
     Statistics are over space and the ``channels / num_groups`` consecutive channels of a group;
     scale and bias are per channel (Wu & He, arXiv:1803.08494).
 
-    Raises DomainError where ``num_groups`` is no divisor of the channels, or ``epsilon`` negative.
+    Raises ShapeError where ``num_groups`` is no divisor of the channels, DomainError where it is
+    less than 1 or ``epsilon`` negative, DtypeError where they are no int and no number.
     """
     check_epsilon("group_norm", epsilon)
     return normalized(x, by_group(x.shape, num_groups), (1, 3), scale, bias, epsilon)[0]
@@ -102,10 +103,11 @@ def group_norm_vjp(
     num_groups: int,
     epsilon: float = 1e-6,
 ) -> tuple[Float[Array, "batch *spatial channels"], Pullback]:
-    """group_norm with its pullback.
+    """``group_norm`` with its pullback.
 
     As for layer_norm, dx = (dz − mean(dz) − z·mean(dz·z))/σ, with means over a group of one
-    example; dscale = Σ dy·z and dbias = Σ dy over batch and space.
+    example; dscale = Σ dy·z and dbias = Σ dy over batch and space. Autodiff loses what it does
+    there.
     """
     check_epsilon("group_norm", epsilon)
     return normalized(x, by_group(x.shape, num_groups), (1, 3), scale, bias, epsilon)[:2]
@@ -123,7 +125,7 @@ def instance_norm(
 
     Statistics are over space; without any, x is its own mean and y is bias.
 
-    Raises DomainError where ``epsilon`` is negative.
+    Raises DtypeError where ``epsilon`` is no number, DomainError where it is negative.
     """
     check_epsilon("instance_norm", epsilon)
     return normalized(x, by_channel(x.shape), (1, 3), scale, bias, epsilon)[0]
@@ -137,10 +139,10 @@ def instance_norm_vjp(
     *,
     epsilon: float = 1e-6,
 ) -> tuple[Float[Array, "batch *spatial channels"], Pullback]:
-    """instance_norm with its pullback.
+    """``instance_norm`` with its pullback.
 
     As for layer_norm, dx = (dz − mean(dz) − z·mean(dz·z))/σ, with means over space;
-    dscale = Σ dy·z and dbias = Σ dy over batch and space.
+    dscale = Σ dy·z and dbias = Σ dy over batch and space. Autodiff loses what it does there.
     """
     check_epsilon("instance_norm", epsilon)
     return normalized(x, by_channel(x.shape), (1, 3), scale, bias, epsilon)[:2]

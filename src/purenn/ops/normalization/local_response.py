@@ -1,11 +1,13 @@
-"""Normalization by neighbouring channels."""
+"""Normalization by neighbouring channels.
 
-import math
+Computed in float64, half precision too: a square of a bfloat16 is beyond float32.
+"""
+
+from typing import NamedTuple
 
 import numpy as np
 
-from purenn.contract import rule
-from purenn.errors import DomainError, DtypeError
+from purenn.contract import check_integer, check_number, rule
 from purenn.ops._numerics import narrow
 from purenn.typing import Array, Float, Pullback
 
@@ -27,12 +29,14 @@ def local_response_norm(
     ``divide_by_size=False``. An even window has one more channel after its own than before, as in
     ONNX; in PyTorch it is the other way round.
 
-    Raises DomainError where ``size`` is less than 1, ``alpha`` negative or ``k`` not positive.
+    Raises DtypeError where ``size`` is no int or another option no number, DomainError where
+    ``size`` is less than 1, ``alpha`` negative or ``k`` not positive.
     """
-    check_window(size, alpha, k)
+    _check("local_response_norm", size, alpha, beta, k)
     wide = x.astype(np.float64)
-    base = k + (alpha / size if divide_by_size else alpha) * _windows(np.square(wide), size)
-    return narrow(wide * base**-beta, x)
+    base = _base(wide, size, alpha / size if divide_by_size else alpha, k)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return narrow(wide * base.factor(beta) * base.total**-beta, x)
 
 
 @rule
@@ -45,7 +49,7 @@ def local_response_norm_vjp(
     k: float = 1.0,
     divide_by_size: bool = True,
 ) -> tuple[Float[Array, "*batch channels"], Pullback]:
-    """local_response_norm with its pullback.
+    """``local_response_norm`` with its pullback.
 
     With b = k + αs: ∂yⱼ/∂xᵢ = δᵢⱼbⱼ^−β − 2αβ·xᵢxⱼ·bⱼ^(−β−1) for i in the window of j, so
     dxᵢ = dyᵢ·bᵢ^−β − 2αβ·xᵢ·Σⱼ dyⱼxⱼbⱼ^(−β−1), j over the windows that hold i: the window
@@ -53,20 +57,62 @@ def local_response_norm_vjp(
     dyᵢ·(bᵢ − 2αβxᵢ²)·bᵢ^(−β−1), with b less its own α·xᵢ² summed over the neighbours alone.
     Sums over windows are sums: differences of a cumulative one would be left with its rounding.
     """
-    check_window(size, alpha, k)
+    _check("local_response_norm", size, alpha, beta, k)
     wide = x.astype(np.float64)
     a = alpha / size if divide_by_size else alpha
-    square = np.square(wide)
-    around = k + a * _windows(square, size, center=False)
-    base = around + a * square
+    base = _base(wide, size, a, k)
+    factor = base.factor(beta)
+    with np.errstate(over="ignore", invalid="ignore"):
+        y = wide * factor * base.total**-beta
 
     def pullback(dy: Array) -> tuple[Array]:
-        scaled = dy.astype(np.float64) * base ** (-beta - 1)
-        own = scaled * (around + a * (1 - 2 * beta) * square)
-        others = _windows((scaled * wide)[..., ::-1], size, center=False)[..., ::-1]
-        return (narrow(own - 2 * a * beta * wide * others, x),)
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaled = dy.astype(np.float64) * base.total ** (-beta - 1) * factor
+            dx = scaled * (base.around + a * (1 - 2 * beta) * np.square(base.x))
+            along = scaled * base.x
+            for power in np.unique(base.power):
+                terms = np.where(base.power == power, along, 0)
+                others = _windows(terms[..., ::-1], size, center=False)[..., ::-1]
+                dx -= 2 * a * beta * np.ldexp(wide, -power) * others
+        return (narrow(dx, x),)
 
-    return narrow(wide * base**-beta, x), pullback
+    return narrow(y, x), pullback
+
+
+_POWERS = (260, 520)
+_LARGE = 2.0**400
+
+
+class _Base(NamedTuple):
+    """What is raised to −β, over 4^power: the power is 0 unless b^(−β−1) might leave the range."""
+
+    total: Array
+    around: Array
+    """Less what the channel itself has in it."""
+    x: Array
+    """Over 2^power."""
+    power: Array
+
+    def factor(self, beta: float) -> Array:
+        """4^(power·−β), which is 1 where nothing is far."""
+        return np.square(np.ldexp(1.0, self.power) ** -beta)
+
+
+def _base(x: Array, size: int, a: float, k: float) -> _Base:
+    def at(power: int) -> _Base:
+        small = np.ldexp(x, -power)
+        own = a * np.square(small)
+        around = float(np.ldexp(k, -2 * power)) + a * _windows(np.square(small), size, center=False)
+        return _Base(around + own, around, small, np.full(x.shape, power))
+
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = at(0)
+        for power in _POWERS:
+            fits = found.total <= _LARGE
+            if fits.all():
+                break
+            found = _Base(*(np.where(fits, *its) for its in zip(found, at(power), strict=True)))
+        return found
 
 
 def _windows(x: Array, size: int, center: bool = True) -> Array:
@@ -80,13 +126,9 @@ def _windows(x: Array, size: int, center: bool = True) -> Array:
     return total
 
 
-def check_window(size: int, alpha: float, k: float) -> None:
+def _check(name: str, size: int, alpha: float, beta: float, k: float) -> None:
     """Refuse what would be no window, or divide by 0."""
-    if not isinstance(size, int | np.integer) or isinstance(size, bool):
-        raise DtypeError(f"local_response_norm: size is {size!r}, expected an int")
-    if size < 1:
-        raise DomainError(f"local_response_norm: size is {size}, expected at least 1")
-    if not 0 <= alpha < math.inf:
-        raise DomainError(f"local_response_norm: alpha is {alpha}, expected a number ≥ 0")
-    if not 0 < k < math.inf:
-        raise DomainError(f"local_response_norm: k is {k}, expected a number > 0")
+    check_integer(name, "size", size, least=1)
+    check_number(name, "alpha", alpha, ge=0)
+    check_number(name, "beta", beta)
+    check_number(name, "k", k, gt=0)
