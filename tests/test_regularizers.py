@@ -86,7 +86,44 @@ def test_a_square_out_of_range_is_infinite_and_one_that_is_not_asked_for_is_not(
 @pytest.mark.parametrize("wrong", [-1.0, np.inf, np.nan])
 def test_a_scale_out_of_its_domain_is_refused(name: str, wrong: float) -> None:
     make = getattr(regularizers, name)
-    with pytest.raises(DomainError, match=rf"{name}: \w+ is {wrong}, expected finite and ≥ 0"):
+    with pytest.raises(DomainError, match=rf"{name}: \w+ is {wrong}, expected a finite number ≥ 0"):
         make(*[wrong] * len(ALL[name]))
-    with pytest.raises(DtypeError, match=rf"{name}: \w+ is a str, expected a number"):
+    with pytest.raises(DtypeError, match=rf"{name}: \w+ is '1', expected a number"):
         inspect.unwrap(make)(*["1"] * len(ALL[name]))
+
+
+def test_penalties_of_what_is_infinite_or_far_out() -> None:
+    infinite = {"kernel": np.array([-np.inf, 2.0])}
+    for regularizer in (l1(0.5), elastic_net(0.5, 0.0)):
+        assert regularizer.loss(infinite) == np.inf
+        np.testing.assert_array_equal(regularizer.grad(infinite)["kernel"], [-0.5, 0.5])
+    assert elastic_net(0.5, 0.1).loss(infinite) == np.inf
+    assert l2(1e308).grad({"kernel": np.array(0.0)})["kernel"] == 0
+    assert l1(1.0).loss({i: {"kernel": np.array(1.7e308)} for i in "ab"}) == np.inf
+
+
+@pytest.mark.parametrize(
+    ("leaf", "got"),
+    [
+        (np.array([1, 2]), "has dtype int64"),
+        (np.array([1j]), "has dtype complex128"),
+        (np.array([True]), "has dtype bool"),
+        (0.5, "is a float"),
+    ],
+)
+def test_leaves_without_a_derivative_are_refused_by_path(leaf: Any, got: str) -> None:
+    for call in l1(1.0):
+        with pytest.raises(DtypeError, match=rf'l1: params\["hidden"\]\[0\] {got}, expected'):
+            call({"hidden": [leaf]})
+
+
+def test_keys_of_several_types_are_no_matter() -> None:
+    weights: Any = {0: {"kernel": np.array([3.0])}, "out": {"kernel": np.array([4.0])}}
+    weights = {"layers": weights}
+    assert l1(1.0).loss(weights) == 7
+    assert l1(1.0).grad(weights)["layers"][0]["kernel"] == 1
+
+
+def test_what_cannot_choose_is_refused() -> None:
+    with pytest.raises(DtypeError, match="l2: where is 'kernel', expected a function of a path"):
+        inspect.unwrap(regularizers._elastic)("l2", 0.0, 1.0, "kernel")

@@ -6,15 +6,14 @@ A penalty is laid on chosen leaves of the parameter tree: unless told otherwise 
 their names, and not on biases or scales.
 """
 
-import math
 from collections.abc import Callable
-from numbers import Real
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from purenn import tree
-from purenn.errors import DomainError, DtypeError
+from purenn.contract import check_array, check_floating, check_number
+from purenn.errors import DtypeError
 from purenn.ops._numerics import narrow
 from purenn.tree import Path
 from purenn.typing import Array, Params
@@ -28,6 +27,8 @@ class Regularizer(NamedTuple):
     Attributes:
         loss: ``params -> penalty``, a float64 scalar.
         grad: ``params -> grads``, a tree like ``params``, 0 at the leaves that are not chosen.
+
+    Both raise DtypeError where a leaf is no array of a floating dtype; the message has its path.
     """
 
     loss: Callable[[Params], Any]
@@ -39,7 +40,7 @@ def is_weight(path: Path) -> bool:
     return path[-1:] in (("kernel",), ("embedding",))
 
 
-def l1(scale: float, *, where: Where = is_weight) -> Regularizer:
+def l1(scale: float | int, *, where: Where = is_weight) -> Regularizer:
     """λΣ|W|, which makes weights exactly 0.
 
     The gradient is λ·sgn(W). At the kink W = 0 it is 0, halfway between both sides: what is 0 is
@@ -51,29 +52,29 @@ def l1(scale: float, *, where: Where = is_weight) -> Regularizer:
 
     Raises:
         DomainError: ``scale`` is negative or not finite.
-        DtypeError: ``scale`` is no number.
+        DtypeError: ``scale`` is no number, or ``where`` no function.
     """
-    return _elastic(_not_negative("l1", "scale", scale), 0.0, where)
+    return _elastic("l1", check_number("l1", "scale", scale, ge=0), 0.0, where)
 
 
-def l2(scale: float, *, where: Where = is_weight) -> Regularizer:
+def l2(scale: float | int, *, where: Where = is_weight) -> Regularizer:
     """λΣW², with gradient 2λW: the convention of Keras and of *Neural Networks from Scratch*.
 
     :func:`half_l2` is the other convention. The arguments and what is raised are those of
     :func:`l1`.
     """
-    return _elastic(0.0, _not_negative("l2", "scale", scale), where)
+    return _elastic("l2", 0.0, check_number("l2", "scale", scale, ge=0), where)
 
 
-def half_l2(scale: float, *, where: Where = is_weight) -> Regularizer:
+def half_l2(scale: float | int, *, where: Where = is_weight) -> Regularizer:
     """½λΣW², with gradient λW: the convention of cs231n, and of weight decay under plain descent.
 
     :func:`l2` is the other convention. The arguments and what is raised are those of :func:`l1`.
     """
-    return _elastic(0.0, _not_negative("half_l2", "scale", scale) / 2, where)
+    return _elastic("half_l2", 0.0, check_number("half_l2", "scale", scale, ge=0) / 2, where)
 
 
-def elastic_net(l1: float, l2: float, *, where: Where = is_weight) -> Regularizer:
+def elastic_net(l1: float | int, l2: float | int, *, where: Where = is_weight) -> Regularizer:
     """λ₁Σ|W| + λ₂ΣW², with gradient λ₁·sgn(W) + 2λ₂W: :func:`l1` and :func:`l2` together.
 
     Zou & Hastie, *Regularization and variable selection via the elastic net*, J. R. Statist. Soc.
@@ -86,39 +87,51 @@ def elastic_net(l1: float, l2: float, *, where: Where = is_weight) -> Regularize
 
     Raises:
         DomainError: ``l1`` or ``l2`` is negative or not finite.
-        DtypeError: one of them is no number.
+        DtypeError: one of them is no number, or ``where`` no function.
     """
-    absolute = _not_negative("elastic_net", "l1", l1)
-    return _elastic(absolute, _not_negative("elastic_net", "l2", l2), where)
+    absolute = check_number("elastic_net", "l1", l1, ge=0)
+    square = check_number("elastic_net", "l2", l2, ge=0)
+    return _elastic("elastic_net", absolute, square, where)
 
 
-def _elastic(absolute: float, square: float, where: Where) -> Regularizer:
-    def penalty(leaf: Array) -> Any:
-        size = np.abs(leaf.astype(np.float64, copy=False))
-        with np.errstate(over="ignore"):
-            return np.sum(size * (absolute + square * size))
+def _elastic(name: str, absolute: float, square: float, where: Where) -> Regularizer:
+    """A term whose weight is 0 is left out: it is 0 for an infinite W too."""
+    if not callable(where):
+        raise DtypeError(f"{name}: where is {where!r}, expected a function of a path")
 
-    def slope(path: Path, leaf: Array) -> Array:
-        if not where(path):
-            return np.zeros_like(leaf)
-        wide = leaf.astype(np.float64, copy=False)
-        with np.errstate(over="ignore"):
-            return narrow(absolute * np.sign(wide) + 2 * square * wide, leaf)
+    def wide(path: Path, leaf: Any) -> Array:
+        argument = f"params{tree.show(path)}"
+        check_array(name, argument, leaf)
+        check_floating(name, argument, leaf)
+        found: Array = leaf.astype(np.float64, copy=False)
+        return found
 
+    @np.errstate(over="ignore")
     def loss(params: Params) -> Any:
-        chosen = (leaf for path, leaf in tree.leaves_with_paths(params) if where(path))
-        return sum(map(penalty, chosen), start=np.float64(0))
+        total = np.float64(0)
+
+        def add(path: Path, leaf: Any) -> None:
+            nonlocal total
+            size = np.abs(wide(path, leaf))
+            if absolute and where(path):
+                total += np.sum(absolute * size)
+            if square and where(path):
+                total += np.sum(square * size * size)
+
+        tree.map_with_path(add, params)
+        return total
+
+    @np.errstate(over="ignore")
+    def slope(path: Path, leaf: Any) -> Array:
+        w, dw = wide(path, leaf), np.zeros(leaf.shape)
+        if absolute and where(path):
+            dw = dw + absolute * np.sign(w)
+        if square and where(path):
+            dw = dw + 2 * (square * w)
+        return narrow(dw, leaf)
 
     def grad(params: Params) -> Params:
         grads: Params = tree.map_with_path(slope, params)
         return grads
 
     return Regularizer(loss, grad)
-
-
-def _not_negative(name: str, argument: str, value: object) -> float:
-    if not isinstance(value, Real):
-        raise DtypeError(f"{name}: {argument} is a {type(value).__name__}, expected a number")
-    if not 0 <= float(value) < math.inf:
-        raise DomainError(f"{name}: {argument} is {value}, expected finite and ≥ 0")
-    return float(value)

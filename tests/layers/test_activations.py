@@ -179,7 +179,6 @@ def test_shapes_of_what_has_fewer_features() -> None:
             DomainError,
             r"x\[0, .*\] is -",
         ),
-        (layers.eru(-1.0), {}, DomainError, "eru: r is -1.0, expected ≥ 0.001"),
         (layers.relu, {"a": 1}, TreeError, r"relu: params has keys \['a'\], expected \[\]"),
     ],
 )
@@ -197,3 +196,40 @@ def test_a_cotangent_that_does_not_fit_is_refused() -> None:
     _, pullback, _ = layers.prelu().vjp(params, state, x)
     with pytest.raises(DtypeError, match=r"prelu.*: dy has dtype float64, expected that"):
         pullback(X)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: layers.eru(-1.0), DomainError, "eru: r is -1.0, expected a finite number ≥ 0.001"),
+        (lambda: layers.maxout(0), DomainError, "maxout: num_units is 0, expected at least 1"),
+        (lambda: layers.prelu(np.nan), DomainError, "prelu: negative_slope_init is nan"),
+        (lambda: layers.soft_exponential(np.nan), DomainError, "exponential: alpha_init is nan"),
+        (
+            lambda: layers.activation(activations.elu, alpha=True),
+            DtypeError,
+            "elu: alpha is True, expected a number",
+        ),
+        (
+            lambda: layers.prelu(True),
+            DtypeError,
+            "prelu: negative_slope_init is True, expected a number",
+        ),
+    ],
+)
+def test_options_are_refused_when_the_layer_is_made(
+    make: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_options_that_fit_some_shapes_are_not_refused_when_the_layer_is_made() -> None:
+    layer = layers.activation(activations.softmax, axis=2)
+    np.testing.assert_allclose(layer.forward({}, {}, X).sum(2), 1)
+
+
+@pytest.mark.parametrize("layer", [layers.prelu(), layers.soft_exponential()])
+def test_what_is_trained_has_a_floating_dtype(layer: Layer) -> None:
+    with pytest.raises(DtypeError, match="dtype is int32"):
+        layer.init(KEY, (3,), np.int32)

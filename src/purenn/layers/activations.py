@@ -2,14 +2,16 @@
 
 import inspect
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from purenn.contract import check_keys, unchecked
+from purenn import random
+from purenn.contract import check_keys, check_number, unchecked
 from purenn.errors import ShapeError
-from purenn.layers.core import Layer, State, check_input, of_rule, vjp_of
+from purenn.layers.core import Layer, State, check_input, check_input_shape, of_rule, vjp_of
 from purenn.ops import activations
 from purenn.typing import Array, Key, Params, Pullback, Shape
 
@@ -21,10 +23,19 @@ def activation(rule: Callable[..., Array], **static: Any) -> Layer:
 
     Raises:
         TypeError: ``rule`` does not take ``static``.
-        DomainError: no ``<name>_vjp`` stands beside ``rule`` in its module.
+        DomainError: no ``<name>_vjp`` stands beside ``rule`` in its module, or ``rule`` refuses
+            the value of ``static``.
+        DtypeError: ``rule`` refuses its type.
     """
-    inspect.signature(rule).bind(None, **static)
+    _check_static(rule, static)
     return of_rule(rule, lambda input_shape: input_shape, **static)
+
+
+def _check_static(rule: Callable[..., Array], static: dict[str, Any]) -> None:
+    """Refuse, when the layer is made, what ``rule`` would refuse of any x."""
+    inspect.signature(rule).bind(None, **static)
+    with suppress(ShapeError):  # that of a real x is another
+        unchecked(rule)(np.zeros((1, 1)), **static)
 
 
 def _fewer_features(rule: Callable[..., Array], **static: Any) -> Layer:
@@ -33,6 +44,7 @@ def _fewer_features(rule: Callable[..., Array], **static: Any) -> Layer:
     def shape(input_shape: Shape) -> Shape:
         return tuple(unchecked(rule)(np.zeros(input_shape), **static).shape)
 
+    _check_static(rule, static)
     layer = of_rule(rule, shape, **static)
 
     def check(x: Array) -> None:
@@ -57,11 +69,14 @@ def _fewer_features(rule: Callable[..., Array], **static: Any) -> Layer:
 def _trained(rule: Callable[..., Array], leaf: str, first: float) -> Layer:
     """The layer of a rule of x and a number that is trained, ``leaf``."""
     name, rule_vjp = rule.__name__, vjp_of(rule)
+    check_number(name, f"{leaf}_init", first)
 
     def init(
         key: Key, input_shape: Shape, dtype: DTypeLike = np.float32
     ) -> tuple[Params, State, Shape]:
-        return {leaf: np.full((), first, dtype)}, {}, input_shape
+        check_input_shape(name, input_shape)
+        _, kind = random.admit(name, key, (), dtype)
+        return {leaf: np.full((), first, kind)}, {}, input_shape
 
     def check(params: Any, x: Array) -> None:
         check_keys(name, "params", params, (leaf,))
@@ -86,37 +101,49 @@ def _trained(rule: Callable[..., Array], leaf: str, first: float) -> Layer:
     return Layer(init, forward, vjp)
 
 
-def prelu(negative_slope_init: float = 0.01) -> Layer:
+def prelu(negative_slope_init: float | int = 0.01) -> Layer:
     """x for x ≥ 0, else a·x with a trained slope a, as ``flax.linen.PReLU``.
 
     Parameters: ``negative_slope`` a, one number; an array with one per feature fits too.
+
+    Raises DomainError where ``negative_slope_init`` is not finite, DtypeError where no number.
     """
     return _trained(activations.prelu, "negative_slope", negative_slope_init)
 
 
-def soft_exponential(alpha_init: float = 0.0) -> Layer:
+def soft_exponential(alpha_init: float | int = 0.0) -> Layer:
     """A logarithm, the identity or an exponential, by a trained α; the identity to begin with.
 
     Parameters: ``alpha`` α, one number.
+
+    Raises DomainError where ``alpha_init`` is not finite, DtypeError where no number.
     """
     return _trained(activations.soft_exponential, "alpha", alpha_init)
 
 
-def eru(r: float) -> Layer:
+def eru(r: float | int) -> Layer:
     """Exponential root unit; in front of it belong weights of ``initializers.eru_normal(r)``.
 
     A high ``r`` is meant for early layers, a low one for late ones.
+
+    Raises DomainError where ``r`` is not from 0.001 to 1000, DtypeError where it is no number.
     """
     return activation(activations.eru, r=r)
 
 
-def oru(r: float) -> Layer:
-    """Odd root unit; in front of it belong weights of ``initializers.oru_normal(r)``."""
+def oru(r: float | int) -> Layer:
+    """Odd root unit; in front of it belong weights of ``initializers.oru_normal(r)``.
+
+    What is raised is that of :func:`eru`.
+    """
     return activation(activations.oru, r=r)
 
 
 def maxout(num_units: int) -> Layer:
-    """The largest of the pieces of each unit: (…, units·pieces) -> (…, units)."""
+    """The largest of the pieces of each unit: (…, units·pieces) -> (…, units).
+
+    Raises DomainError where ``num_units`` is not positive, DtypeError where it is no int.
+    """
     return _fewer_features(activations.maxout, num_units=num_units)
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from purenn.errors import DomainError
+from purenn.errors import DomainError, DtypeError
 from purenn.ops import activations
 from purenn.typing import Array
 from purenn.verify import balls, judge
@@ -101,3 +101,16 @@ def test_roots_out_of_range_are_refused(r: float) -> None:
         message = rf"{name[:3]}: r is {r}, expected a finite number ≥ 0.001 and ≤ 1000"
         with pytest.raises(DomainError, match=message):
             getattr(activations, name)(np.ones(2), r=r)
+
+
+def test_a_slope_out_of_range_is_infinite() -> None:
+    for vjp in (activations.eru_vjp, activations.oru_vjp):
+        _, pullback = vjp(np.array([1e300] * 3), r=0.3)
+        assert pullback(np.array([1e-10, 0.0, -1.0]))[0].tolist() == [np.inf, 0, -np.inf]
+    _, pullback = activations.eru_vjp(np.array([-0.5]), r=1000.0)
+    np.testing.assert_allclose(pullback(np.array([1e306]))[0], 1e306 * np.exp(-500) * 1e3)
+
+
+def test_a_root_that_is_no_number_is_refused() -> None:
+    with pytest.raises(DtypeError, match="oru: r is True, expected a number"):
+        activations.oru(np.ones(2), r=True)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from purenn.errors import DomainError, ShapeError
+from purenn.errors import DomainError, DtypeError, ShapeError
 from purenn.ops import activations
 from purenn.ops.activations import exponential
 from purenn.typing import Array
@@ -162,3 +162,52 @@ def test_the_value_may_be_written_to() -> None:
     before = pullback(x)[1].copy()
     y[...] = 7
     assert pullback(x)[1] == before
+
+
+def test_other_options_that_are_not_finite_or_no_number_are_refused() -> None:
+    for elu in (activations.elu, activations.elu_vjp):
+        with pytest.raises(DomainError, match="elu: alpha is nan, expected a finite number"):
+            elu(np.ones(2), alpha=np.nan)
+        with pytest.raises(DtypeError, match="elu: alpha is True, expected a number"):
+            elu(np.ones(2), alpha=True)
+
+
+@pytest.mark.parametrize(("x", "alpha"), [(-1e-300, 1e25), (-7.92e-314, 123.456), (-1e-3, 1e300)])
+def test_celu_is_the_identity_where_its_quotient_has_no_digits(x: float, alpha: float) -> None:
+    assert activations.celu(np.array(x), alpha=alpha) == x
+
+
+def test_what_overflows_is_infinite_and_what_does_not_is_not() -> None:
+    assert activations.selu(np.array(1.75e308)) == np.inf
+    assert activations.selu_vjp(np.array(1.0))[1](np.array(1.75e308))[0] == np.inf
+    _, pullback = activations.elu_vjp(np.array([-1.0, -700]), alpha=1e300)
+    expected = [np.inf, 1e300 * np.exp(-700) * 1e20]
+    np.testing.assert_allclose(pullback(np.array([1e200, 1e20]))[0], expected)
+
+
+@pytest.mark.parametrize("alpha", [1e20, 1e154, 1e200, 1.7e308, -1e153, -1e154, -1e200])
+def test_the_soft_exponential_of_an_alpha_far_out(alpha: float) -> None:
+    rng = np.random.default_rng(0)
+    if alpha > 0:
+        x = np.append(rng.uniform(-700, 690, 20), [800, 1400]) / alpha
+    else:
+        x = -alpha * (1 + 10 ** rng.uniform(-15, -2, 20))
+    with flint.ctx.workprec(3000):
+        for z in x.tolist():
+            y, pullback = activations.soft_exponential_vjp(np.array(z), np.array(alpha))
+            for ours, right in zip(
+                (y, *pullback(np.ones(()))), _soft_exponential(arb(z), arb(alpha)), strict=True
+            ):
+                truth = float(right)
+                if np.isfinite(truth):
+                    np.testing.assert_allclose(ours, truth, rtol=2e-15, atol=1e-307)
+                else:
+                    assert ours == truth
+
+
+def test_the_soft_exponential_beyond_all_bounds() -> None:
+    for alpha in (1e-300, 1.0, 1e200, 1e300):
+        y, pullback = activations.soft_exponential_vjp(np.full(2, np.inf), np.array(alpha))
+        assert y.tolist() == [np.inf, np.inf]
+        dx, dalpha = pullback(np.array([1.0, 0.0]))
+        assert (dx.tolist(), dalpha) == ([np.inf, 0], np.inf)

@@ -1,4 +1,6 @@
+import inspect
 from functools import partial
+from typing import Any
 
 import flint
 import jax
@@ -6,8 +8,9 @@ import numpy as np
 import pytest
 from flint import arb
 
-from purenn.errors import ShapeError
+from purenn.errors import DtypeError, ShapeError
 from purenn.ops import activations
+from purenn.ops._axes import axis_of
 from purenn.ops.activations import gated
 
 
@@ -77,3 +80,27 @@ def test_constants_are_what_they_are_said_to_be() -> None:
         e = r.exp()
         assert abs(4 + 6 * e + 4 * e**2 + e**3 + 4 * r * (1 + e)) < arb(2) ** -100
         assert abs(arb(gated._MISH_EXP_ROOT) - e) < arb(2) ** -54
+
+
+@pytest.mark.parametrize("name", ["silu", "mish", "gelu"])
+def test_near_the_largest_float(name: str) -> None:
+    x = np.array([1.7e308, -1.7e308, 1600, -1600, 1])
+    y, pullback = getattr(activations, f"{name}_vjp")(x)
+    np.testing.assert_array_equal(y[:4], [1.7e308, 0, 1600, 0])
+    np.testing.assert_array_equal(pullback(np.full(5, 1.7e308))[0][:4], [1.7e308, 0, 1.7e308, 0])
+
+
+def test_the_gate_of_glu_where_a_times_dy_overflows() -> None:
+    _, pullback = activations.glu_vjp(np.array([1e300, 900.0]))
+    expected = [1e200, np.exp(500 * np.log(10) - 900)]
+    np.testing.assert_allclose(pullback(np.array([1e200]))[0], expected, rtol=1e-12)
+
+
+def test_what_is_no_axis_of_glu_is_refused() -> None:
+    for glu in (activations.glu, activations.glu_vjp):
+        with pytest.raises(DtypeError, match="glu: axis is True, expected an int"):
+            glu(np.ones((2, 2)), axis=True)
+    wrong: list[Any] = [None, 1.0, (0,)]
+    for axis in wrong:
+        with pytest.raises(DtypeError, match=r"f: axis is .*, expected an int"):
+            inspect.unwrap(axis_of)("f", np.ones((2, 2)), axis)

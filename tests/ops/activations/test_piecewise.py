@@ -1,4 +1,5 @@
 import math
+from functools import partial
 from typing import Any
 
 import jax
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from purenn.errors import ShapeError
+from purenn.errors import DomainError, DtypeError, ShapeError
 from purenn.ops import activations
 from purenn.typing import Array, Shape
 
@@ -195,3 +196,35 @@ def test_sparse_sigmoid_is_the_derivative_of_sparse_plus() -> None:
 def test_hard_swish_is_hard_silu() -> None:
     assert activations.hard_swish is activations.hard_silu
     assert activations.hard_swish_vjp is activations.hard_silu_vjp
+
+
+@pytest.mark.parametrize(
+    ("name", "static", "error", "message"),
+    [
+        ("leaky_relu", {"negative_slope": np.nan}, DomainError, "negative_slope is nan"),
+        ("leaky_relu", {"negative_slope": True}, DtypeError, "slope is True, expected a number"),
+        ("maxout", {"num_units": 0}, DomainError, "num_units is 0, expected at least 1"),
+        ("maxout", {"num_units": True}, DtypeError, "num_units is True, expected an int"),
+        ("maxout", {"num_units": 2, "axis": True}, DtypeError, "axis is True, expected an int"),
+    ],
+)
+def test_options_out_of_their_domain_are_refused(
+    name: str, static: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    for rule in (getattr(activations, name), getattr(activations, f"{name}_vjp")):
+        with pytest.raises(error, match=f"{name}: .*{message}"):
+            rule(np.ones((4, 4)), **static)
+
+
+def test_overflow_and_infinities_are_silent() -> None:
+    huge = np.array([-1.7e308, 1.7e308])
+    for vjp in (partial(activations.leaky_relu_vjp, negative_slope=2.0),
+                partial(activations.prelu_vjp, negative_slope=np.array(2.0))):  # fmt: skip
+        y, pullback = vjp(huge)
+        np.testing.assert_array_equal(y, [-np.inf, 1.7e308])
+        np.testing.assert_array_equal(pullback(huge)[0], [-np.inf, 1.7e308])
+    y, pullback = activations.prelu_vjp(np.array([-np.inf, np.inf]), np.array(0.0))
+    np.testing.assert_array_equal(y, [np.nan, np.inf])
+    dx, dslope = pullback(np.array([1.0, np.inf]))
+    assert (dx.tolist(), dslope) == ([0, np.inf], -np.inf)
+    assert activations.hard_silu_vjp(np.array(2.9))[1](np.array(1.7e308))[0] == np.inf

@@ -82,3 +82,10 @@ def test_what_is_reflected(x: Array) -> None:
     np.testing.assert_allclose(
         activations.log_sigmoid(x) - activations.log_sigmoid(-x), x, rtol=1e-14, atol=1e-14
     )
+
+
+def test_the_slope_of_squareplus_times_dy_keeps_the_digits_that_the_slope_has_not() -> None:
+    _, pullback = activations.squareplus_vjp(np.array([-1e160]))
+    np.testing.assert_allclose(pullback(np.array([1e100]))[0], 1e-220, rtol=1e-15)
+    _, pullback = activations.squareplus_vjp(np.array([-1.0]), b=1e10)
+    np.testing.assert_allclose(pullback(np.array([1e308]))[0], 0.499995e308, rtol=1e-9)

@@ -197,3 +197,28 @@ def test_what_is_no_setting_is_refused() -> None:
         inspect.unwrap(axes_of)("f", np.ones(3), 1.0)
     with pytest.raises(DomainError, match=r"standardize: epsilon is -0.1"):
         activations.standardize(np.ones(3), epsilon=-0.1)
+    with pytest.raises(DtypeError, match=r"standardize: epsilon is True, expected a number"):
+        activations.standardize(np.ones(3), epsilon=True)
+
+
+def test_beside_an_infinite_entry_the_gradient_of_logsumexp_is_0_as_in_jax() -> None:
+    x = np.array([np.inf, 0.0, -np.inf])
+    _, pullback = activations.logsumexp_vjp(x)
+    np.testing.assert_array_equal(pullback(np.ones(()))[0], [np.nan, 0, 0])
+    np.testing.assert_array_equal(jax.grad(jax.nn.logsumexp)(x), [np.nan, 0, 0])
+
+
+@pytest.mark.parametrize("axis", [0, 1, (0, 2), None])
+def test_the_layout_does_not_matter_to_standardize(axis: Any) -> None:
+    x, dy = np.random.default_rng(0).normal(size=(2, 7, 33, 5))
+    y, pullback = activations.standardize_vjp(x, axis=axis)
+    y_too, pullback_too = activations.standardize_vjp(np.asfortranarray(x), axis=axis)
+    np.testing.assert_array_equal(y_too, y)
+    np.testing.assert_array_equal(pullback_too(np.asfortranarray(dy))[0], pullback(dy)[0])
+
+
+@pytest.mark.parametrize("name", [*DISTRIBUTIONS, "logsumexp", "standardize"])
+def test_overflow_on_the_way_back_is_silent(name: str) -> None:
+    x = np.array([[1e300, -1e300, 3.0], [0.0, 1.0, 2.0]])
+    y, pullback = getattr(activations, f"{name}_vjp")(x, axis=-1)
+    pullback(np.resize([1.7e308, -1.7e308, 1.7e308], y.shape))

@@ -81,10 +81,10 @@ def oru(
     r, unit = _unit("oru", r)
     wide = widen(x)
     a = np.abs(wide)
-    with np.errstate(over="ignore"):
-        near = np.expm1(np.log1p(r * r * np.minimum(a, unit.oru_near)) / r)
     far = _power(a, unit, unit.value) - 1
-    return narrow(np.copysign(np.where(a < unit.oru_near, near, far), wide), x)
+    with np.errstate(over="ignore"):  # of the bound in half precision
+        near = np.expm1(np.log1p(r * r * np.minimum(a, unit.oru_near)) / r)
+        return narrow(np.copysign(np.where(a < unit.oru_near, near, far), wide), x)
 
 
 @rule
