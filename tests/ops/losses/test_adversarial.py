@@ -75,3 +75,10 @@ def test_cotangents_share_no_memory_with_dy() -> None:
 def test_unequal_numbers_of_examples_are_refused(name: str) -> None:
     with pytest.raises(ShapeError, match=rf"{name}: fake_scores has shape \(2,\).*shape = \(3,\)"):
         getattr(losses, name)(np.ones(3), np.ones(2))
+
+
+@pytest.mark.parametrize("name", ["discriminator", "generator"])
+def test_least_squares_that_overflow_do_not_warn(name: str) -> None:
+    rule = getattr(losses, f"least_squares_{name}_loss_vjp")
+    y, pullback = rule(*(np.array([1e300]) for _ in range(2 if name == "discriminator" else 1)))
+    np.testing.assert_array_equal([y, *pullback(np.array([1e300]))], np.inf)

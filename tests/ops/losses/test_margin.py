@@ -98,3 +98,11 @@ def test_labels_out_of_range_are_refused(name: str) -> None:
         getattr(losses, name)(np.zeros((2, 3)), np.array([0, 3]))
     with pytest.raises(ShapeError, match=rf"{name}: labels has shape \(3,\)"):
         getattr(losses, name)(np.zeros((2, 3)), np.array([0, 1, 2]))
+
+
+@pytest.mark.parametrize("name", ["hinge_loss", "perceptron_loss"])
+def test_infinite_outputs_do_not_warn(name: str) -> None:
+    outputs, targets = np.array([np.inf, -np.inf, np.inf]), np.array([1.0, 1.0, 0.0])
+    y, pullback = getattr(losses, f"{name}_vjp")(outputs, targets)
+    np.testing.assert_array_equal(y, [0, np.inf, np.nan])
+    np.testing.assert_array_equal(pullback(np.ones(3))[0][:2], [0, -1])

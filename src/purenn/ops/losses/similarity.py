@@ -211,7 +211,9 @@ def triplet_margin_loss_vjp(
     and v that of anchor − negative: danchors = (u − v)·dL, dpositives = −u·dL, dnegatives = v·dL
     where the loss is > 0; 0 where it is cut off, half at the kink, as in ``jnp.maximum``.
     It is computed as |dᵢ|^(k − 1)·D/Dᵏ: the quotient as written is rounded before its power, and
-    |dᵢ|ᵏ itself, as autodiff has it, leaves the range of the dtype.
+    |dᵢ|ᵏ itself, as autodiff has it, leaves the range of the dtype. What remains is that u − v
+    cancels where positive and negative are almost in one direction, and the loss where their
+    distances are large against their difference, as in any form.
     """
     name = "triplet_margin_loss"
     axes = axes_of(name, anchors, axis, "anchors")
