@@ -1,6 +1,5 @@
 """The numbers of jax.nn.initializers, and the variances that the papers ask for."""
 
-import inspect
 from collections.abc import Callable
 from math import sqrt
 from typing import Any
@@ -157,15 +156,20 @@ REFUSED: list[tuple[Callable[..., Any], tuple[Any, ...], type[Exception], str]] 
     (initializers.variance_scaling, (np.nan, "fan_in", "normal"), DomainError, "scale is nan"),
     (initializers.variance_scaling, (1.0, "fan", "normal"), DomainError, "mode is 'fan', expected"),
     (initializers.variance_scaling, (1.0, "fan_in", "cauchy"), DomainError, "distribution is 'cau"),
-    (initializers.eru_normal, (-0.5,), DomainError, "eru_normal: r is -0.5, expected a number gr"),
-    (initializers.oru_normal, (0.0,), DomainError, "oru_normal: r is 0.0, expected a number gr"),
+    (initializers.eru_normal, (-0.5,), DomainError, "eru_normal: r is -0.5, expected a finite"),
+    (initializers.oru_normal, (0.0,), DomainError, "oru_normal: r is 0.0, expected a finite"),
+    (initializers.eru_normal, (None,), DtypeError, "eru_normal: r is None, expected a number"),
+    (initializers.eru_normal(1.0), (KEY, (3,)), ShapeError, r"eru_normal: shape is \(3,\), exp"),
+    (initializers.orthogonal, (np.nan,), DomainError, "orthogonal: scale is nan, expected a fin"),
+    (initializers.orthogonal, ("2",), DtypeError, "orthogonal: scale is '2', expected a number"),
+    (initializers.orthogonal, (1.0, 0.5), DtypeError, "column_axis is 0.5, expected an int"),
 ]
 
 
+@pytest.mark.usefixtures("unannotated")
 @pytest.mark.parametrize(("function", "arguments", "error", "message"), REFUSED)
 def test_refused(
     function: Callable[..., Any], arguments: tuple[Any, ...], error: type[Exception], message: str
 ) -> None:
-    # Beneath the run-time check of the annotations, which users do not have.
     with pytest.raises(error, match=message):
-        inspect.unwrap(function)(*arguments)
+        function(*arguments)

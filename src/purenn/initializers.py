@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from purenn import random
+from purenn.contract import check_integer, check_number
 from purenn.errors import DomainError, ShapeError
 from purenn.typing import Array, Float, Key, Shape
 
@@ -54,20 +55,25 @@ def variance_scaling(scale: int | float, mode: Mode, distribution: Distribution)
 
     The initializer refuses a shape of rank below 2, which has no fans, with a ShapeError.
     """
-    if not 0 < scale < np.inf:
-        raise DomainError(f"variance_scaling: scale is {scale}, expected a number greater than 0")
+    return _variance_scaling("variance_scaling", scale, mode, distribution)
+
+
+def _variance_scaling(
+    name: str, scale: int | float, mode: Mode, distribution: Distribution
+) -> Initializer:
+    """:func:`variance_scaling` under the name of the initializer that it is."""
+    scale = check_number(name, "scale", scale, gt=0)
     if mode not in get_args(Mode):
-        raise DomainError(f"variance_scaling: mode is {mode!r}, expected one of {get_args(Mode)}")
+        raise DomainError(f"{name}: mode is {mode!r}, expected one of {get_args(Mode)}")
     if distribution not in get_args(Distribution):
         raise DomainError(
-            f"variance_scaling: distribution is {distribution!r}, "
-            f"expected one of {get_args(Distribution)}"
+            f"{name}: distribution is {distribution!r}, expected one of {get_args(Distribution)}"
         )
 
     def init(key: Key, shape: Shape, dtype: DTypeLike = np.float32) -> Float[Array, "*shape"]:
-        shape, kind = random.admit("variance_scaling", key, shape, dtype)
+        shape, kind = random.admit(name, key, shape, dtype)
         if len(shape) < 2:
-            raise ShapeError(f"variance_scaling: shape is {shape}, expected rank 2 or more")
+            raise ShapeError(f"{name}: shape is {shape}, expected rank 2 or more")
         fan_in, fan_out = prod(shape[:-1]), prod(shape[:-2]) * shape[-1]
         fan = {
             "fan_in": fan_in,
@@ -96,7 +102,7 @@ def glorot_uniform() -> Initializer:
     Glorot & Bengio 2010, "Understanding the difficulty of training deep feedforward neural
     networks", equation 16.
     """
-    return variance_scaling(1.0, "fan_avg", "uniform")
+    return _variance_scaling("glorot_uniform", 1.0, "fan_avg", "uniform")
 
 
 def glorot_normal() -> Initializer:
@@ -104,7 +110,7 @@ def glorot_normal() -> Initializer:
 
     Glorot & Bengio 2010, equation 12.
     """
-    return variance_scaling(1.0, "fan_avg", "truncated_normal")
+    return _variance_scaling("glorot_normal", 1.0, "fan_avg", "truncated_normal")
 
 
 def he_uniform() -> Initializer:
@@ -113,7 +119,7 @@ def he_uniform() -> Initializer:
     He, Zhang, Ren & Sun 2015, "Delving deep into rectifiers: surpassing human-level performance
     on ImageNet classification".
     """
-    return variance_scaling(2.0, "fan_in", "uniform")
+    return _variance_scaling("he_uniform", 2.0, "fan_in", "uniform")
 
 
 def he_normal() -> Initializer:
@@ -121,7 +127,7 @@ def he_normal() -> Initializer:
 
     He, Zhang, Ren & Sun 2015, equation 10.
     """
-    return variance_scaling(2.0, "fan_in", "truncated_normal")
+    return _variance_scaling("he_normal", 2.0, "fan_in", "truncated_normal")
 
 
 def lecun_uniform() -> Initializer:
@@ -129,7 +135,7 @@ def lecun_uniform() -> Initializer:
 
     LeCun, Bottou, Orr & Müller 1998, "Efficient BackProp", section 4.6.
     """
-    return variance_scaling(1.0, "fan_in", "uniform")
+    return _variance_scaling("lecun_uniform", 1.0, "fan_in", "uniform")
 
 
 def lecun_normal() -> Initializer:
@@ -137,7 +143,7 @@ def lecun_normal() -> Initializer:
 
     LeCun, Bottou, Orr & Müller 1998, section 4.6.
     """
-    return variance_scaling(1.0, "fan_in", "truncated_normal")
+    return _variance_scaling("lecun_normal", 1.0, "fan_in", "truncated_normal")
 
 
 def eru_normal(r: float) -> Initializer:
@@ -146,7 +152,7 @@ def eru_normal(r: float) -> Initializer:
     Bhumbra 2018, arXiv:1804.11237. ``r`` is that of ``layers.eru(r)``.
     """
     _check_root("eru_normal", r)
-    return variance_scaling(6 / (2 * r + 1), "fan_in", "normal")
+    return _variance_scaling("eru_normal", 6 / (2 * r + 1), "fan_in", "normal")
 
 
 def oru_normal(r: float) -> Initializer:
@@ -155,12 +161,11 @@ def oru_normal(r: float) -> Initializer:
     Bhumbra 2018, arXiv:1804.11237. ``r`` is that of ``layers.oru(r)``.
     """
     _check_root("oru_normal", r)
-    return variance_scaling(2 / r, "fan_in", "normal")
+    return _variance_scaling("oru_normal", 2 / r, "fan_in", "normal")
 
 
 def _check_root(name: str, r: float) -> None:
-    if not 0 < r < np.inf:
-        raise DomainError(f"{name}: r is {r}, expected a number greater than 0")
+    check_number(name, "r", r, gt=0)
 
 
 def orthogonal(scale: int | float = 1.0, column_axis: int = -1) -> Initializer:
@@ -171,8 +176,11 @@ def orthogonal(scale: int | float = 1.0, column_axis: int = -1) -> Initializer:
     normal matrix, with the signs that make the diagonal of R positive: Mezzadri 2007,
     arXiv:math-ph/0609050.
 
-    The initializer refuses a shape of rank below 2 with a ShapeError.
+    Raises DtypeError where ``scale`` is no number or ``column_axis`` no int, DomainError where
+    ``scale`` is not finite. The initializer refuses a shape of rank below 2 with a ShapeError.
     """
+    scale = check_number("orthogonal", "scale", scale)
+    column_axis = check_integer("orthogonal", "column_axis", column_axis)
 
     def init(key: Key, shape: Shape, dtype: DTypeLike = np.float32) -> Float[Array, "*shape"]:
         shape, kind = random.admit("orthogonal", key, shape, dtype)

@@ -126,6 +126,7 @@ def test_position_0_is_left_as_it_is() -> None:
     np.testing.assert_array_equal(ops.rotary_embedding(x), x)
 
 
+@pytest.mark.usefixtures("unannotated")
 def test_what_does_not_fit_is_refused_by_name() -> None:
     x = np.ones((3, 4))
     with pytest.raises(ShapeError, match="rotary_embedding: x has 3 features, expected an even"):
@@ -145,5 +146,11 @@ def test_what_does_not_fit_is_refused_by_name() -> None:
         ops.sinusoidal_encoding(-1, 4)
     with pytest.raises(DomainError, match="features is 0, expected at least 1"):
         ops.sinusoidal_encoding(3, 0)
+    untyped: Any = ops.sinusoidal_encoding
+    assert untyped(np.int64(3), np.int32(4)).shape == (3, 4)
+    with pytest.raises(DtypeError, match="sinusoidal_encoding: length is True, expected an int"):
+        untyped(True, 4)
+    with pytest.raises(DtypeError, match="sinusoidal_encoding: dtype is 'foo', expected a float"):
+        untyped(3, 4, dtype="foo")
     with pytest.raises(DtypeError, match="the encoding has dtype int64, expected a floating"):
         ops.sinusoidal_encoding(3, 4, dtype=np.int64)

@@ -6,15 +6,16 @@ positions, added to x.
 
 from decimal import Decimal, localcontext
 from functools import lru_cache
-from numbers import Real
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from purenn.contract import check_floating, rule
-from purenn.errors import DomainError, DtypeError, ShapeError
+from purenn.contract import check_floating, check_integer, check_number, rule
+from purenn.errors import DtypeError, ShapeError
 from purenn.ops._numerics import narrow, product, widen
 from purenn.typing import Annotated, Array, Float, Int, OneOf, Pullback
+
+__all__ = ["rotary_embedding", "rotary_embedding_vjp", "sinusoidal_encoding"]
 
 
 def sinusoidal_encoding(
@@ -26,12 +27,18 @@ def sinusoidal_encoding(
     With an odd number of features the last cosine is left out. Vaswani et al. 2017,
     arXiv:1706.03762, 3.5. The angles are sharp; in float32 that of t = 10⁶ is off by up to 0.03.
 
-    Raises DomainError for a negative length, no features or a period below 1.
+    Raises DtypeError for what is no int, no number or no floating dtype, DomainError for a negative
+    length, no features or a period below 1.
     """
-    _check_integer("sinusoidal_encoding", "length", length, 0)
-    _check_integer("sinusoidal_encoding", "features", features, 1)
-    _check_base("sinusoidal_encoding", "max_period", max_period)
-    encoding = np.empty((length, features), dtype)
+    length = check_integer("sinusoidal_encoding", "length", length, least=0)
+    features = check_integer("sinusoidal_encoding", "features", features, least=1)
+    check_number("sinusoidal_encoding", "max_period", max_period, ge=1)
+    try:
+        encoding = np.empty((length, features), dtype)
+    except TypeError:
+        raise DtypeError(
+            f"sinusoidal_encoding: dtype is {dtype!r}, expected a floating dtype"
+        ) from None
     check_floating("sinusoidal_encoding", "the encoding", encoding)
     cos, sin = _turns(np.arange(length), features, max_period)
     encoding[:, 0::2] = sin
@@ -58,8 +65,8 @@ def rotary_embedding(
     along the axis −2. For (batch, length, heads, features), as in attention, they are
     ``arange(length)[:, None]``.
 
-    Raises ShapeError for an odd number of features or positions that do not broadcast, DomainError
-    for a base below 1.
+    Raises ShapeError for an odd number of features or positions that do not broadcast, DtypeError
+    for positions that are no integers or a base that is no number, DomainError for a base below 1.
     """
     return _rotated(x, *_angles(x, positions, base), interleaved)
 
@@ -72,7 +79,7 @@ def rotary_embedding_vjp(
     base: float = 10000.0,
     interleaved: Annotated[bool, OneOf(False, True)] = False,
 ) -> tuple[Float[Array, "*batch length features"], Pullback]:
-    """rotary_embedding with its pullback.
+    """``rotary_embedding`` with its pullback.
 
     y = Rx with a rotation R of each pair, so dx = Rᵀdy = R⁻¹dy: the rotation by the negative
     angle. t·ωₖ is known to twice the digits of a float64, for it loses as many to whole turns
@@ -91,7 +98,7 @@ def _angles(x: Array, positions: Array | None, base: float) -> tuple[Array, Arra
     *shape, features = x.shape
     if features % 2:
         raise ShapeError(f"rotary_embedding: x has {features} features, expected an even number")
-    _check_base("rotary_embedding", "base", base)
+    check_number("rotary_embedding", "base", base, ge=1)
     if positions is None:
         positions = np.arange(x.shape[-2])
     try:
@@ -137,17 +144,3 @@ def _frequencies(features: int, base: float) -> tuple[Array, Array]:
         coarse = np.array([float(omega) for omega in exact])
         fine = np.array([float(omega - Decimal(float(omega))) for omega in exact])
     return coarse, fine
-
-
-def _check_integer(name: str, argument: str, value: int, least: int) -> None:
-    if not isinstance(value, int):
-        raise DtypeError(f"{name}: {argument} is a {type(value).__name__}, expected an int")
-    if value < least:
-        raise DomainError(f"{name}: {argument} is {value}, expected at least {least}")
-
-
-def _check_base(name: str, argument: str, value: float) -> None:
-    if not isinstance(value, Real):
-        raise DtypeError(f"{name}: {argument} is a {type(value).__name__}, expected a number")
-    if not 1 <= value < np.inf:
-        raise DomainError(f"{name}: {argument} is {value}, expected a finite number ≥ 1")
