@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from purenn import tree
-from purenn.errors import DtypeError, ShapeError, TreeError
+from purenn.errors import DomainError, DtypeError, ShapeError, TreeError
 from purenn.ops import attention
 from purenn.ops.attention import dot_product_attention, dot_product_attention_vjp
 from purenn.typing import Array, Shape
@@ -242,3 +242,14 @@ def test_what_does_not_fit_is_refused_by_name() -> None:
         attention.multi_head_attention(wrong, inputs, inputs, inputs)
     with pytest.raises(ShapeError, match=r"bias has shape \(3, 7\), expected one that broadcasts"):
         dot_product_attention(normal(5, 4, 3), normal(2, 4, 3), normal(2, 4, 3), normal(3, 7))
+
+
+@pytest.mark.usefixtures("unannotated")
+def test_a_scale_that_is_none_is_refused_and_scores_beyond_float64_are_not_warned_of() -> None:
+    x = np.ones((1, 2, 1, 2))
+    rule_vjp: Any = dot_product_attention_vjp
+    for scale, error in ((np.nan, DomainError), (np.inf, DomainError), ("2", DtypeError)):
+        with pytest.raises(error, match=f"dot_product_attention: scale is .*{scale}"):
+            rule_vjp(x, x, x, scale=scale)
+    y, pullback = rule_vjp(1e200 * x, 1e200 * x, x)
+    assert pullback(y)[0].shape == x.shape

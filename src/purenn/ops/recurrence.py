@@ -19,6 +19,24 @@ from purenn.ops import _linear, activations
 from purenn.ops._recurrence import Cell, Step, cell_vjp, dense, sequence, sequence_vjp
 from purenn.typing import Array, Float, Pullback
 
+__all__ = [
+    "GRUParams",
+    "LSTMParams",
+    "RNNParams",
+    "gru",
+    "gru_cell",
+    "gru_cell_vjp",
+    "gru_vjp",
+    "lstm",
+    "lstm_cell",
+    "lstm_cell_vjp",
+    "lstm_vjp",
+    "rnn",
+    "rnn_cell",
+    "rnn_cell_vjp",
+    "rnn_vjp",
+]
+
 
 class InputKernel(TypedDict):
     """Parameters of a dense map of the input, without bias."""
@@ -102,7 +120,7 @@ def rnn_cell(params: RNNParams, carry: Hidden, inputs: Input) -> Hidden:
 
 @rule
 def rnn_cell_vjp(params: RNNParams, carry: Hidden, inputs: Input) -> tuple[Hidden, Pullback]:
-    """The cell with its pullback, bottom up: tanh′, then two dense maps.
+    """``rnn_cell`` with its pullback, bottom up: tanh′, then two dense maps.
 
     With z what tanh is taken of: dz = tanh′(z)⊙dh′, and as for ``dense`` dx = dz·Wᵢᵀ, dh = dz·Wₕᵀ,
     dWᵢ = xᵀ·dz, dWₕ = hᵀ·dz, dbᵢ = 1ᵀ·dz. tanh′ is 1/cosh², not 1 − h′², which is 0 in saturation.
@@ -137,11 +155,13 @@ def rnn_vjp(
     reverse: bool = False,
     keep_order: bool = False,
 ) -> tuple[tuple[Hidden, Outputs], Pullback]:
-    """The sequence with its pullback: backpropagation through time (Werbos 1990).
+    """``rnn`` with its pullback: backpropagation through time (Werbos 1990).
 
     h is used twice, by the output of its step and by the next one, so its cotangents add up, step
     by step from the last to the first: dhₜ = dyₜ + (the cell's pullback at t + 1). All steps have
-    the same parameters: dW = Σₜ xₜᵀ·dzₜ, which is one product over time and batch.
+    the same parameters: dW = Σₜ xₜᵀ·dzₜ, which is one product over time and batch. What rounding
+    does to x·Wᵢ + h·Wₕ is relative to its terms, but tanh′ and σ′ see the absolute error: where they
+    are large, the derivative is off by about as many ULP as they have units, in autodiff too.
     """
     return sequence_vjp(_RNN, params, carry, inputs, reverse, keep_order)
 
@@ -159,7 +179,7 @@ def lstm_cell(params: LSTMParams, carry: Memory, inputs: Input) -> Memory:
 
 @rule
 def lstm_cell_vjp(params: LSTMParams, carry: Memory, inputs: Input) -> tuple[Memory, Pullback]:
-    """The cell with its pullback, bottom up: tanh′, the products, σ′ and tanh′, dense.
+    """``lstm_cell`` with its pullback, bottom up: tanh′, the products, σ′ and tanh′, dense.
 
     do = dh′⊙tanh(c′), and c′ is used twice: dc″ = dc′ + tanh′(c′)⊙o⊙dh′. Then di = dc″⊙g,
     df = dc″⊙c, dg = dc″⊙i, dc = dc″⊙f. σ′ is σ(z)σ(−z) and tanh′ 1/cosh²: the usual i(1 − i) and
@@ -190,7 +210,7 @@ def lstm_vjp(
     reverse: bool = False,
     keep_order: bool = False,
 ) -> tuple[tuple[Memory, Outputs], Pullback]:
-    """The sequence with its pullback: that of the cell, backwards in time; see :func:`rnn_vjp`.
+    """``lstm`` with its pullback: that of the cell, backwards in time; see :func:`rnn_vjp`.
 
     c goes from step to step through a product with f alone: dcₜ = f⊙dc″ₜ₊₁ does not vanish while
     the gate is open.
@@ -211,12 +231,13 @@ def gru_cell(params: GRUParams, carry: Hidden, inputs: Input) -> Hidden:
 
 @rule
 def gru_cell_vjp(params: GRUParams, carry: Hidden, inputs: Input) -> tuple[Hidden, Pullback]:
-    """The cell with its pullback, bottom up: the mean, tanh′, the product, σ′, dense.
+    """``gru_cell`` with its pullback, bottom up: the mean, tanh′, the product, σ′, dense.
 
     dz = dh′⊙(h − n), and with a what tanh is taken of, da = tanh′(a)⊙(1 − z)⊙dh′: that is the
     cotangent of what x gives to n, r⊙da that of what h gives, and dr = da⊙(h·Wₕₙ + bₕₙ). h is used
     twice: dh = z⊙dh′ + (dense's pullback). 1 − z is computed as σ(−·): the difference is 0 where
-    the gate is shut, and n would learn nothing.
+    the gate is shut, and n would learn nothing. Where h and n are equal but for rounding, as where
+    both are saturated, h − n has no digits, here as in autodiff: in a sequence h is rounded itself.
     """
     return cell_vjp(_GRU, params, carry, inputs)
 
@@ -243,7 +264,7 @@ def gru_vjp(
     reverse: bool = False,
     keep_order: bool = False,
 ) -> tuple[tuple[Hidden, Outputs], Pullback]:
-    """The sequence with its pullback: that of the cell, backwards in time; see :func:`rnn_vjp`."""
+    """``gru`` with its pullback: that of the cell, backwards in time; see :func:`rnn_vjp`."""
     return sequence_vjp(_GRU, params, carry, inputs, reverse, keep_order)
 
 
