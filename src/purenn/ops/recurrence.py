@@ -160,7 +160,7 @@ def rnn_vjp(
     h is used twice, by the output of its step and by the next one, so its cotangents add up, step
     by step from the last to the first: dhₜ = dyₜ + (the cell's pullback at t + 1). All steps have
     the same parameters: dW = Σₜ xₜᵀ·dzₜ, which is one product over time and batch. What rounding
-    does to x·Wᵢ + h·Wₕ is relative to its terms, but tanh′ and σ′ see the absolute error: where they
+    does to x·Wᵢ + h·Wₕ is relative to its terms, but tanh′ and σ′ see it as absolute: where those
     are large, the derivative is off by about as many ULP as they have units, in autodiff too.
     """
     return sequence_vjp(_RNN, params, carry, inputs, reverse, keep_order)
