@@ -2,19 +2,19 @@
 
 import numpy as np
 
-from purenn.typing import Array
+from purenn.typing import Array, Values
 
 quiet = np.errstate(over="ignore", invalid="ignore")
 """Decorates what may leave the range of its dtype: ∞ says so, and NaN where ∞ has no limit."""
 
 
 @quiet
-def weighted(q: Array, x: Array) -> Array:
+def weighted(q: Values, x: Values) -> Array:
     """q·x with 0·∞ = 0, the limit of q·log q."""
     return np.asarray(np.where(q == 0, 0, q * x))
 
 
-def binary_cross_entropy_terms(x: Array, q: Array) -> Array:
+def binary_cross_entropy_terms(x: Values, q: Values) -> Array:
     """−q·log σ(x) − (1 − q)·log σ(−x), unrounded."""
     linear = weighted(q, np.maximum(-x, 0)) + weighted(1 - q, np.maximum(x, 0))
     return np.asarray(linear + np.log1p(np.exp(-np.abs(x))))

@@ -10,7 +10,7 @@ from purenn.contract import rule, unchecked
 from purenn.ops._axes import Axis, axes_of
 from purenn.ops._numerics import above_tangent, decay, narrow, widen
 from purenn.ops.losses._terms import quiet, weighted
-from purenn.typing import Annotated, Array, Float, Interval, OneOf, Pullback, Shape
+from purenn.typing import Annotated, Array, Float, Interval, OneOf, Pullback, Shape, Values
 
 __all__ = [
     "convex_kl_divergence",
@@ -195,7 +195,7 @@ def convex_kl_divergence_vjp(
     return _generalized("convex_kl_divergence", log_predictions, targets, axis)
 
 
-def _log(t: Array) -> Array:
+def _log(t: Values) -> Array:
     """log t, and 0 at t = 0, as it only comes in t·log t."""
     return np.asarray(np.log(t + (t == 0)))
 
@@ -209,7 +209,7 @@ def _excess(log_predictions: Array, log_targets: Array) -> Array:
 
 
 @quiet
-def _times_exponential(scale: Array, u: Array) -> Array:
+def _times_exponential(scale: Values, u: Values) -> Array:
     """scale·eᵘ, right also where eᵘ alone would be infinite or subnormal; 0·∞ = 0."""
     wide = widen(u)
     half = np.exp(np.maximum(wide - 80, 0) / 2)

@@ -74,16 +74,16 @@ def sigmoid_focal_loss_vjp(
 
 
 class _Terms(NamedTuple):
-    a: Array
-    b: Array
-    entropy: Array
+    a: Values
+    b: Values
+    entropy: Values
     """c"""
-    ratio: Array
+    ratio: Values
     """c/m, which is 1 where both underflow."""
-    weight: Array | float
-    power: Array
-    exponent: Array
-    fine: Array
+    weight: Values | float
+    power: Values
+    exponent: Values
+    fine: Values
     """mᵞ = power·e^(exponent + fine)"""
 
     def focused(self, scale: Values) -> Values:
@@ -96,7 +96,7 @@ class _Terms(NamedTuple):
 def _terms(logits: Array, labels: Array, alpha: float | None, gamma: float) -> _Terms:
     gamma = check_number("sigmoid_focal_loss", "gamma", gamma, ge=0)
     x, q = widen(logits), widen(labels)
-    weight: Array | float = 1.0
+    weight: Values | float = 1.0
     if alpha is not None:
         alpha = check_number("sigmoid_focal_loss", "alpha", alpha, ge=0, le=1)
         weight = alpha * q + (1 - alpha) * (1 - q)
@@ -109,7 +109,7 @@ def _terms(logits: Array, labels: Array, alpha: float | None, gamma: float) -> _
     return _Terms(a, b, entropy, ratio, weight, part**gamma, exponent, lost + gamma * fine)
 
 
-def _missing(x: Array, q: Array) -> tuple[Array, Array, Array]:
+def _missing(x: Values, q: Values) -> tuple[Values, Values, Values]:
     """m = eˢ·N/D, as N/D, s and what rounding cut off N/D, as a part of it.
 
     D = 1 + eⁿ with n = −|x|. For a label of 0 or 1 on its side s = n and N = 1; else s = 0.

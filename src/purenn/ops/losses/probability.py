@@ -11,7 +11,7 @@ import numpy as np
 from purenn.contract import check_number, rule, unchecked
 from purenn.ops._numerics import narrow
 from purenn.ops.losses._terms import quiet
-from purenn.typing import Annotated, Array, Float, Interval, Pullback, Simplex
+from purenn.typing import Annotated, Array, Float, Interval, Pullback, Simplex, Values
 
 __all__ = [
     "binary_cross_entropy",
@@ -121,7 +121,7 @@ def binary_cross_entropy_vjp(
     return unchecked(binary_cross_entropy)(probabilities, labels, eps=eps), pullback
 
 
-def _clipped_log(p: Array, rest: Array, eps: float) -> Array:
+def _clipped_log(p: Values, rest: Values, eps: float) -> Array:
     """log of p clipped to [eps, 1 − eps], given 1 − p and without rounding 1 − eps.
 
     In float16 that would be 1, and in float32 1 − 1e-7 is 1 − 1.19e-7.
@@ -130,7 +130,7 @@ def _clipped_log(p: Array, rest: Array, eps: float) -> Array:
     return np.asarray(np.where(p < 0.5, np.log(low), np.log1p(-high)))
 
 
-def _passed(p: Array, eps: float) -> Array:
+def _passed(p: Values, eps: float) -> Array:
     """The slope of the clip: 1 inside, 0 outside, ½ at the ends."""
     low, high = p - eps, (1 - p) - eps
     return np.asarray((np.sign(low) + 1) * (np.sign(high) + 1) / 4)

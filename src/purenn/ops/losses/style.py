@@ -95,7 +95,7 @@ def style_loss_vjp(
 
 
 class _Styles(NamedTuple):
-    loss: Array
+    loss: Values
     ours: Array
     """The predictions, one row per position."""
     theirs: Array
