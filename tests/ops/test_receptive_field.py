@@ -6,6 +6,7 @@ import pytest
 
 from purenn.errors import DomainError, DtypeError, ShapeError
 from purenn.ops.convolution import conv_vjp, receptive_field
+from purenn.typing import Array
 
 # The layers of AlexNet and what Dang Ha The Hien's guide prints for them.
 ALEXNET = {
