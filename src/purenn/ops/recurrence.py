@@ -21,6 +21,10 @@ from purenn.typing import Array, Float, Pullback
 
 __all__ = [
     "GRUParams",
+    "HiddenDense",
+    "HiddenKernel",
+    "InputDense",
+    "InputKernel",
     "LSTMParams",
     "RNNParams",
     "gru",
