@@ -94,7 +94,7 @@ def test_verify_of_a_file_tells_people_programs_and_browsers(tmp_path: Path) -> 
     [
         (["nowhere", "--against", "numpy"], "no module named nowhere, neither installed nor in"),
         (["purenn.ops", "--against", "nowhere.ops"], "no module named nowhere"),
-        (["purenn.ops", "relux"], "no rule relux in purenn.ops; it has relu, leaky_relu"),
+        (["purenn.ops", "relux"], "no rule relux in purenn.ops; it has "),
         (["./my_rules.py", "--against", "numpy"], "there is no file ./my_rules.py"),
         (["purenn.tree", "--against", "reference.ops"], "purenn.tree holds no rule"),
         (["purenn.ops", "--json", "nowhere/out.json"], "--json: there is no folder nowhere"),
