@@ -99,16 +99,20 @@ def test_gradients_are_those_of_the_value(layer: Layer, shape: Shape) -> None:
     params, state, x = example(layer, shape, np.float64)
     weights = np.cos(np.arange(layer.vjp(params, state, x, KEY)[0].size))
 
-    def loss(tree: Any) -> Any:
-        y = layer.vjp(tree["params"], state, tree["x"], KEY)[0]
+    flat, unravel = tree.ravel({"params": params, "x": x})
+
+    def loss(vector: Array) -> Any:
+        at = unravel(vector)
+        y = layer.vjp(at["params"], state, at["x"], KEY)[0]
         return np.sum(weights.reshape(y.shape) * y)
 
-    def grad(tree: Any) -> Any:
-        y, pullback, _ = layer.vjp(tree["params"], state, tree["x"], KEY)
+    def grad(vector: Array) -> Array:
+        at = unravel(vector)
+        y, pullback, _ = layer.vjp(at["params"], state, at["x"], KEY)
         dparams, dx = pullback(weights.reshape(y.shape))
-        return {"params": dparams, "x": dx}
+        return tree.ravel({"params": dparams, "x": dx})[0]
 
-    verify.check_gradient(grad, loss, {"params": params, "x": x}, entries=1)
+    verify.check_gradient(grad, loss, flat, entries=3)
 
 
 @every_layer
