@@ -264,3 +264,20 @@ def test_no_classes_and_no_axis_are_refused(name: str) -> None:
     if name != "safe_softmax_cross_entropy":
         with pytest.raises(ShapeError, match=rf"{name}: axis is 2, but logits has shape \(3, 0\)"):
             loss(nothing, nothing, axis=2)
+
+
+def test_the_gradient_is_sharp_where_a_soft_label_is_almost_the_probability() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=400) * 8
+    near = 1 / (1 + np.exp(-logits))
+    nearly = near * (1 + rng.choice([-1, 1], 400) * 10 ** rng.uniform(-14, -1, 400))
+    labels = np.clip(nearly, 0, 1)
+    _, pullback = losses.sigmoid_binary_cross_entropy_vjp(logits, labels)
+    dlogits = pullback(np.ones(400))[0]
+    with flint.ctx.workprec(300):
+        for x, q, dx in zip(logits, labels, dlogits, strict=True):
+            truth = 1 / (1 + (-arb(x)).exp()) - arb(q)
+            unit = np.spacing(abs(float(truth.mid())))
+            assert abs(arb(dx) - truth) <= 4 * unit
+    _, pullback = losses.sigmoid_binary_cross_entropy_vjp(logits[0, ...], labels[0, ...])
+    np.testing.assert_allclose(pullback(np.ones(()))[0], dlogits[0])

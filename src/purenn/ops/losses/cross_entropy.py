@@ -8,6 +8,7 @@ from purenn.contract import check_domain, check_number, rule, unchecked
 from purenn.errors import ShapeError
 from purenn.ops import _softmax
 from purenn.ops._axes import Axis, axes_of, from_lanes, lanes, nonempty_axes
+from purenn.ops._logistic import sigmoid_minus
 from purenn.ops._numerics import above_tangent, narrow, scaled_sigmoid, widen
 from purenn.ops.losses._terms import binary_cross_entropy_terms, quiet, weighted
 from purenn.typing import (
@@ -286,13 +287,19 @@ def sigmoid_binary_cross_entropy_vjp(
     """``sigmoid_binary_cross_entropy`` with its pullback.
 
     dlogits = (σ(x) − q)·dL, written (1 − q)·σ(x) − q·σ(−x) so that a saturated σ(x) against
-    q = 1 keeps its digits. dlabels = −x·dL, since log σ(−x) − log σ(x) = −x.
+    q = 1 keeps its digits. Near x = log(q/(1 − q)) it cancels, to what rounding leaves of σ(x):
+    in float64 σ(x) − q is there computed with twice the digits. dlabels = −x·dL, since
+    log σ(−x) − log σ(x) = −x.
     """
 
     @quiet
     def pullback(dy: Array) -> tuple[Array, Array]:
         x, q, wide = widen(logits), widen(labels), widen(dy)
-        dlogits = scaled_sigmoid((1 - q) * wide, x) - scaled_sigmoid(q * wide, -x)
+        above, below = scaled_sigmoid((1 - q) * wide, x), scaled_sigmoid(q * wide, -x)
+        dlogits = np.asarray(above - below)
+        near = (np.abs(dlogits) < np.abs(above) / 2) & (np.abs(x) < 600)
+        if logits.dtype == np.float64 and near.any():
+            dlogits[near] = sigmoid_minus(x[near], q[near]) * wide[near]
         return narrow(dlogits, logits), narrow(weighted(wide, -x), labels)
 
     return unchecked(sigmoid_binary_cross_entropy)(logits, labels), pullback
