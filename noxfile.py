@@ -51,7 +51,7 @@ def tests(session: nox.Session) -> None:
     session.install("-e", ".[dev]")
     is_whole = all(shutil.which(f"python{version}") for version in PYTHONS)
     share = _SHARES[str(session.python)] if is_whole else ["tests"]
-    session.run("pytest", "-n", "auto", *(session.posargs or share))
+    session.run("pytest", "-n", "auto", "--dist", "worksteal", *(session.posargs or share))
 
 
 @nox.session(python=PYTHONS[0])
@@ -65,7 +65,7 @@ def tests_oldest(session: nox.Session) -> None:
     )  # fmt: skip
     session.install("-r", requirements)
     session.install("--no-deps", "-e", ".")
-    session.run("pytest", "-n", "auto", *session.posargs)
+    session.run("pytest", "-n", "auto", "--dist", "worksteal", *session.posargs)
 
 
 @nox.session
