@@ -37,7 +37,7 @@ def typecheck(session: nox.Session) -> None:
 # What takes long is done once: the examiner's own tests with the older of the matrix' two releases
 # of JAX, which is that of Python 3.11, and the examination of every rule with the newer. What knows
 # most of JAX runs with both. Where a Python is missing, the others do everything.
-_KNOWS_JAX = ("exact", "kinks", "primitives", "rules")
+_KNOWS_JAX = ("exact", "kinks")
 _SHARES = {
     "3.11": ["tests/verify"],
     "3.12": ["tests/layers", *(str(path) for path in sorted(Path("tests").glob("test_*.py")))],

@@ -53,7 +53,7 @@ def rows(rule: Rule, devices: Sequence[jax.Device] | None = None) -> list[Row]:
     """
     device = (devices or jax.devices("cpu"))[0]
     swept = is_elementwise(rule)
-    verdict = verify.check(rule, devices=devices, kept=None, examples=15 if swept else 30)
+    verdict = verify.check(rule, devices=devices, kept=None, examples=8 if swept else 30)
     if swept:
         return [_swept(rule, dtype, device) for dtype in DTYPES]
     found = []

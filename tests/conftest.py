@@ -44,8 +44,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--seeds",
         type=int,
-        default=3,
-        help="how many seeds the examiner is tried with on each right rule (default: 3)",
+        default=1,
+        help="how many seeds the examiner is tried with on each right rule (default: 1)",
     )
 
 
