@@ -73,7 +73,7 @@ def rows(rule: Rule, devices: Sequence[jax.Device] | None = None) -> list[Row]:
 def is_elementwise(rule: Rule) -> bool:
     """Whether all arguments and the value are numbers of one shape."""
     hints = get_type_hints(rule.f)
-    dims = {getattr(hint, "dim_str", "") for name, hint in hints.items() if name in _primals(rule)}
+    dims = {getattr(hints[name], "dim_str", "") for name in _primals(rule)}
     return dims == {"*shape"} and getattr(hints["return"], "dim_str", "") == "*shape"
 
 

@@ -172,6 +172,16 @@ def check_array(name: str, argument: str, x: object) -> None:
         )
 
 
+def check_broadcasts(name: str, argument: str, x: Array, shape: Shape, told: str) -> None:
+    """Refuse an array that does not broadcast to ``shape``, which the message calls ``told``."""
+    try:
+        np.broadcast_to(x, shape)
+    except ValueError:
+        raise ShapeError(
+            f"{name}: {argument} has shape {x.shape}, expected one that broadcasts to {told}"
+        ) from None
+
+
 def check_floating(name: str, argument: str, x: Array) -> None:
     """Refuse a dtype that has no derivative, or more digits than the rules keep."""
     if x.dtype.name not in ("float16", "bfloat16", "float32", "float64"):

@@ -10,13 +10,12 @@ from numpy.typing import DTypeLike
 from purenn import random
 from purenn.contract import admit, check_cotangent, check_integer, unchecked
 from purenn.errors import ShapeError
-from purenn.initializers import lecun_normal, zeros
+from purenn.initializers import zeros
 from purenn.layers.core import Layer, State, check_input_shape
+from purenn.layers.linear import default_kernel_init
 from purenn.ops import attention
 from purenn.ops._numerics import at_least_single, narrow
 from purenn.typing import Array, Bool, Key, Params, Pullback, Shape, Spec, Specs, spec
-
-default_kernel_init = lecun_normal()
 
 
 def multi_head_attention(

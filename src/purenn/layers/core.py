@@ -60,9 +60,13 @@ def without_parameters(
     name: str,
     shape: Callable[[Shape], Shape],
     apply: Callable[[Array], Array],
-    apply_vjp: Callable[[Array], tuple[Array, Callable[[Array], Array]]],
+    apply_vjp: Callable[[Array, Key | None], tuple[Array, Callable[[Array], Array]]],
+    stochastic: bool = False,
 ) -> Layer:
-    """Make a layer of a function of x that does ``shape`` to the shape of an example."""
+    """Make a layer of a function of x that does ``shape`` to the shape of an example.
+
+    ``apply_vjp`` is given the key too; whether it needs it is ``stochastic``.
+    """
 
     def init(
         key: Key, input_shape: Shape, dtype: DTypeLike = np.float32
@@ -82,7 +86,7 @@ def without_parameters(
         params: Params, state: State, x: Array, key: Key | None = None
     ) -> tuple[Array, Pullback, State]:
         check(params, x)
-        y, through = apply_vjp(x)
+        y, through = apply_vjp(x, key)
 
         def pullback(dy: Array, *, input_cotangent: bool = True) -> tuple[Params, Array | None]:
             check_cotangent(name, dy, y)
@@ -90,14 +94,14 @@ def without_parameters(
 
         return y, pullback, state
 
-    return Layer(init, forward, vjp)
+    return Layer(init, forward, vjp, stochastic)
 
 
 def of_rule(rule: Callable[..., Array], shape: Callable[[Shape], Shape], **static: Any) -> Layer:
     """Make a layer of a rule of one array, with ``static`` arguments; see without_parameters."""
     apply, apply_vjp = unchecked(rule), unchecked(vjp_of(rule))
 
-    def vjp(x: Array) -> tuple[Array, Callable[[Array], Array]]:
+    def vjp(x: Array, key: Key | None) -> tuple[Array, Callable[[Array], Array]]:
         y, pullback = apply_vjp(x, **static)
         return y, lambda dy: pullback(dy)[0]
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from purenn.contract import unchecked
 from purenn.errors import DtypeError, ShapeError
-from purenn.layers.core import Layer, State, without_parameters
+from purenn.layers.core import Layer, without_parameters
 from purenn.ops import dropout as ops
-from purenn.typing import Array, Key, Params, Pullback, Shape
+from purenn.typing import Array, Key, Pullback, Shape
 
 
 def dropout(rate: float, broadcast_dims: Sequence[int] = ()) -> Layer:
@@ -107,21 +107,13 @@ def _noise(
         check(name, x.shape[1:])
         return x
 
-    def drawn_from(key: Key | None) -> Layer:
-        def vjp(x: Array) -> tuple[Array, Callable[[Array], Array]]:
-            if key is None:
-                raise DtypeError(f"{name}: key is None, expected one that the noise is drawn from")
-            y, pullback = apply_vjp(forward(x), rate=rate, key=key, **static)
-            return y, lambda dy: pullback(dy)[0]
+    def vjp(x: Array, key: Key | None) -> tuple[Array, Callable[[Array], Array]]:
+        if key is None:
+            raise DtypeError(f"{name}: key is None, expected one that the noise is drawn from")
+        y, pullback = apply_vjp(forward(x), rate=rate, key=key, **static)
+        return y, lambda dy: pullback(dy)[0]
 
-        return without_parameters(name, shape, forward, vjp)
-
-    def vjp(
-        params: Params, state: State, x: Array, key: Key | None = None
-    ) -> tuple[Array, Pullback, State]:
-        return drawn_from(key).vjp(params, state, x)
-
-    return drawn_from(None)._replace(vjp=vjp, stochastic=True)
+    return without_parameters(name, shape, forward, vjp, stochastic=True)
 
 
 def _any(name: str, shape: Shape) -> None:

@@ -9,12 +9,12 @@ from numpy.typing import DTypeLike
 from purenn import random
 from purenn.contract import admit, check_cotangent, check_integer, unchecked
 from purenn.errors import ShapeError
-from purenn.initializers import lecun_normal, orthogonal, zeros
+from purenn.initializers import orthogonal, zeros
 from purenn.layers.core import Layer, State, check_input_shape, vjp_of
+from purenn.layers.linear import default_kernel_init
 from purenn.ops import recurrence as ops
 from purenn.typing import Array, Key, Params, Pullback, Shape, Spec, Specs, spec
 
-default_kernel_init = lecun_normal()
 default_recurrent_kernel_init = orthogonal()
 
 

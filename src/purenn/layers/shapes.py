@@ -14,6 +14,6 @@ flatten = without_parameters(
     "flatten",
     lambda shape: (math.prod(shape),),
     _flatten,
-    lambda x: (_flatten(x), lambda dy: dy.reshape(x.shape)),
+    lambda x, key: (_flatten(x), lambda dy: dy.reshape(x.shape)),
 )
 """All dimensions of an example become one: (28, 28, 1) -> (784,)."""

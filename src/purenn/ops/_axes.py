@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from purenn.contract import check_integer
 from purenn.errors import DtypeError, ShapeError
 from purenn.typing import Array, Shape
 
@@ -29,9 +30,7 @@ def axes_of(name: str, x: Array, axis: Axis, argument: str = "x") -> Shape:
 
 def axis_of(name: str, x: Array, axis: int, argument: str = "x") -> int:
     """One axis counted from the front; refused where ``x`` lacks it."""
-    if isinstance(axis, bool | np.bool_) or not isinstance(axis, int | np.integer):
-        raise DtypeError(f"{name}: axis is {axis!r}, expected an int")
-    return axes_of(name, x, axis, argument)[0]
+    return axes_of(name, x, check_integer(name, "axis", axis), argument)[0]
 
 
 def nonempty_axes(name: str, x: Array, axis: Axis, argument: str = "x") -> Shape:

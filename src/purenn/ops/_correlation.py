@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from purenn.ops._numerics import at_least_single, narrow
+from purenn.ops._numerics import at_least_single, narrow, quiet
 from purenn.ops._windows import Pads, dilated
 from purenn.typing import Array, Shape
 
@@ -43,7 +43,7 @@ class Plan(NamedTuple):
     groups: int
 
 
-@np.errstate(over="ignore", invalid="ignore")
+@quiet
 def correlate(x: Array, kernel: Array, plan: Plan, bias: Array | None = None) -> Array:
     """yₙₒⱼ = Σₜᵢ xₙ,ₒₛ₊ₜ,ᵢ Wₜᵢⱼ + bⱼ, s the stride, t over the window, i over the group of j."""
     features = kernel.shape[-1]
@@ -57,7 +57,7 @@ def correlate(x: Array, kernel: Array, plan: Plan, bias: Array | None = None) ->
     return narrow(y, x)
 
 
-@np.errstate(over="ignore", invalid="ignore")
+@quiet
 def kernel_cotangent(x: Array, dy: Array, plan: Plan) -> Array:
     """dWₜᵢⱼ = Σₙₒ xₙ,ₒₛ₊ₜ,ᵢ dyₙₒⱼ."""
     inputs, features = x.shape[-1] // plan.groups, dy.shape[-1]
@@ -69,7 +69,7 @@ def kernel_cotangent(x: Array, dy: Array, plan: Plan) -> Array:
     return narrow(dkernel.swapaxes(0, 1).reshape(*plan.window, inputs, features), x)
 
 
-@np.errstate(over="ignore", invalid="ignore")
+@quiet
 def input_cotangent(kernel: Array, dy: Array, plan: Plan, bias: Array | None = None) -> Array:
     """dxₙ,ₒₛ₊ₜ,ᵢ = Σⱼ dyₙₒⱼ Wₜᵢⱼ + bᵢ, summed over the o and t of a place; tap by tap."""
     dy, weights = at_least_single(dy), at_least_single(kernel)

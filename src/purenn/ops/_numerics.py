@@ -12,6 +12,10 @@ from purenn.typing import Array, Shape, Values
 _NORMAL = {np.dtype(np.float64): -700.0, np.dtype(np.float32): -80.0}
 
 
+quiet = np.errstate(over="ignore", invalid="ignore")
+"""Decorates what may leave the range of its dtype: ∞ says so, and NaN where ∞ has no limit."""
+
+
 def widen(x: Values) -> Values:
     """The dtype that a transcendental rule computes in: float64, for half precision float32.
 

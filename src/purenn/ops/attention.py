@@ -7,10 +7,10 @@ from typing import Any, TypedDict
 import numpy as np
 
 from purenn import tree
-from purenn.contract import check_number, rule, unchecked
+from purenn.contract import check_broadcasts, check_number, rule, unchecked
 from purenn.errors import ShapeError
 from purenn.ops import _linear, linear
-from purenn.ops._numerics import narrow, unbroadcast, widen
+from purenn.ops._numerics import narrow, quiet, unbroadcast, widen
 from purenn.ops.activations import softmax, softmax_vjp
 from purenn.typing import Array, Bool, Float, Pullback, Shape
 
@@ -96,7 +96,7 @@ def dot_product_attention_vjp(
         )
         y = narrow(np.swapaxes(weights @ v, -2, -3), query)
 
-    @np.errstate(over="ignore", invalid="ignore")
+    @quiet
     def pullback(dy: Array) -> tuple[Array, ...]:
         wide = _by_head(dy)
         (dscores,) = softmax_pullback(wide @ v.mT)
@@ -176,13 +176,7 @@ def _masked(scores: Array, allowed: Array | None) -> Array:
 
 
 def _check_broadcasts(name: str, argument: str, x: Array, shape: Shape) -> None:
-    try:
-        np.broadcast_to(x, shape)
-    except ValueError:
-        raise ShapeError(
-            f"{name}: {argument} has shape {x.shape}, expected one that broadcasts to "
-            f"(*batch, heads, queries, keys) = {shape}"
-        ) from None
+    check_broadcasts(name, argument, x, shape, f"(*batch, heads, queries, keys) = {shape}")
 
 
 class QueryProjection(TypedDict):

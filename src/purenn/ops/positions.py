@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import DTypeLike
 
-from purenn.contract import check_floating, check_integer, check_number, rule
+from purenn.contract import check_broadcasts, check_floating, check_integer, check_number, rule
 from purenn.errors import DtypeError, ShapeError
 from purenn.ops._numerics import narrow, product, widen
 from purenn.typing import Annotated, Array, Float, Int, OneOf, Pullback
@@ -101,13 +101,7 @@ def _angles(x: Array, positions: Array | None, base: float) -> tuple[Array, Arra
     check_number("rotary_embedding", "base", base, ge=1)
     if positions is None:
         positions = np.arange(x.shape[-2])
-    try:
-        np.broadcast_to(positions, shape)
-    except ValueError:
-        raise ShapeError(
-            f"rotary_embedding: positions has shape {positions.shape}, expected one that "
-            f"broadcasts to {tuple(shape)}"
-        ) from None
+    check_broadcasts("rotary_embedding", "positions", positions, (*shape,), f"{(*shape,)}")
     return _turns(positions, features, base)
 
 

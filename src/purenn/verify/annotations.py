@@ -149,21 +149,29 @@ def _cases(
     function: str, cases: Sequence[Mapping[str, Any]], dims: set[str], keywords: set[str]
 ) -> tuple[Case, ...]:
     """Each case taken apart into sizes of dimensions and values of keyword-only arguments."""
-    known = {name for dim in dims for name in re.findall(r"[^\W\d]\w*|\.\.\.", dim)}
-    starred = {f"*{name}" for name in known} & dims
+    known = {name.lstrip("*"): name for dim in dims for name in names_in(dim)}
     found = []
     for case in cases:
-        unknown = set(case) - known - keywords
+        unknown = set(case) - set(known) - keywords
         if unknown:
             raise UnspecifiedError(
                 f"{function}: a case names {', '.join(sorted(unknown))}, expected dimensions "
                 f"({', '.join(sorted(known))}) and keyword-only arguments "
                 f"({', '.join(sorted(keywords))})"
             )
-        sizes = {name: case[name] for name in case if name not in keywords}
-        sizes = {f"*{name}" if f"*{name}" in starred else name: n for name, n in sizes.items()}
+        sizes = {known[name]: case[name] for name in case if name not in keywords}
         found.append(Case(sizes, {name: case[name] for name in case if name in keywords}))
     return tuple(found)
+
+
+def names_in(dim: str) -> list[str]:
+    """The names in a dimension, that of a variadic one with its star."""
+    return [dim] if is_variadic(dim) else re.findall(r"[^\W\d]\w*", dim)
+
+
+def is_variadic(dim: str) -> bool:
+    """Whether the dimension stands for any number of them."""
+    return dim.lstrip("#").startswith("*") or dim == "..."
 
 
 def leaves(trees: Any) -> Iterator[Leaf]:

@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 
 from purenn.typing import Array, Index, Shape, Simplex
 from purenn.verify import floats, values
-from purenn.verify.annotations import FLOATS, Case, Given, Leaf, Node, Signature, leaves
+from purenn.verify.annotations import (
+    FLOATS,
+    Case,
+    Given,
+    Leaf,
+    Node,
+    Signature,
+    is_variadic,
+    leaves,
+    names_in,
+)
 from purenn.verify.examples import Example, Fixed
 from purenn.verify.values import Bytes
 
@@ -41,9 +51,9 @@ def sizes(signature: Signature) -> list[Case]:
 def _shapes(signature: Signature) -> list[dict[str, Any]]:
     found = list(leaves(signature.positional.values()))
     names = dict.fromkeys(
-        name for leaf in found for dim in leaf.dims for name in _names(dim.replace("#", ""))
+        name for leaf in found for dim in leaf.dims for name in names_in(dim.replace("#", ""))
     )
-    variadic = [name for name in names if _is_variadic(name)]
+    variadic = [name for name in names if is_variadic(name)]
     rows = list(zip(_VARIADIC, _SIZES, strict=True))
     if not variadic and any(len(leaf.dims) > 1 for leaf in found):
         rows.append(((), _EMPTY_BATCH))
@@ -66,16 +76,6 @@ def _entries(found: Sequence[Leaf], known: dict[str, Any]) -> int:
     return sum(int(np.prod(shape(leaf, known))) for leaf in found if leaf.floating)
 
 
-def _names(dim: str) -> list[str]:
-    if _is_variadic(dim):
-        return [dim]
-    return re.findall(r"[^\W\d]\w*", dim)
-
-
-def _is_variadic(dim: str) -> bool:
-    return dim.lstrip("#").startswith("*") or dim == "..."
-
-
 def _fits(leaf: Leaf, known: dict[str, Any]) -> bool:
     index = any(isinstance(m, Index) and known[m.dim] == 0 for m in leaf.markers)
     return not index and all(size >= 0 for size in shape(leaf, known))
@@ -88,7 +88,7 @@ def shape(leaf: Leaf, known: dict[str, Any]) -> Shape:
 
 def _size(dim: str, known: dict[str, Any]) -> Shape:
     name = dim.replace("#", "")
-    if _is_variadic(name):
+    if is_variadic(name):
         return tuple(known[name])
     if name.isdigit():
         return (int(name),)

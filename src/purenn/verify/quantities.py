@@ -53,6 +53,8 @@ def cotangents(
     extreme = _is_extreme(example)
     conditioned = cache(lambda: conditioning.of_cotangents(told, example))
     on_the_way = cache(lambda: conditioning.on_the_way(told, example))
+    rounded = rounding(told, example, first)
+    steepness = 0.0 if by_jax else _steepness(example, first)
     for i, (name, dx) in enumerate(zip(example.paths, first.cotangents, strict=True)):
         exact, scale = truth.cotangents[i], truth.cotangent_scales[i]
         if dx is not None and exact is not None and scale is not None:
@@ -67,10 +69,10 @@ def cotangents(
                     partial(_leaf_of, conditioned, i),
                     partial(_cotangent_errors, unlucky, i),
                     partial(_leaf_of, on_the_way, i) if by_jax else None,
-                    rounding(told, example, first),
+                    rounded,
                     told.kind == "exact",
                     flushed,
-                    0.0 if by_jax else _steepness(example, first),
+                    steepness,
                     extreme,
                 ),
             )

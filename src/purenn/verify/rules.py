@@ -118,9 +118,7 @@ def as_rule(
         return rule
     else:
         reference = None
-    beside = vars(inspect.getmodule(reference) or object) if reference else {}
-    cases = tuple(beside.get(f"{name}_cases", rule.cases))
-    return rule._replace(reference=reference, cases=cases)
+    return _against(rule, reference, inspect.getmodule(reference))
 
 
 def carried(function: Any) -> Any:
@@ -158,10 +156,7 @@ def _rules_of(ours: ModuleType, theirs: ModuleType | None) -> list[Rule]:
                 continue
         rule = _found(name, member, around)
         reference = getattr(theirs, rule.name, None) if theirs else None
-        if callable(reference):
-            rule = rule._replace(reference=reference)
-        if hasattr(theirs, f"{rule.name}_cases"):
-            rule = rule._replace(cases=tuple(getattr(theirs, f"{rule.name}_cases")))
+        rule = _against(rule, reference if callable(reference) else rule.reference, theirs)
         if rule.name in rules:  # a second convention for the same function
             rule = rule._replace(name=name)
         rules[rule.name] = rule
@@ -188,6 +183,12 @@ def _found(name: str, derivative: Callable[..., Any], around: dict[str, Any]) ->
     rule = rule._replace(cases=tuple(around.get(f"{base}_cases", ())))
     jvp = around.get(f"{base}_jvp")
     return rule._replace(jvp=jvp) if callable(jvp) else rule
+
+
+def _against(rule: Rule, reference: Any, home: ModuleType | None) -> Rule:
+    """The rule with a reference, and with the cases that stand beside it."""
+    cases = getattr(home, f"{rule.name}_cases", rule.cases)
+    return rule._replace(reference=reference, cases=tuple(cases))
 
 
 def _is_at_home(member: Any, module: ModuleType) -> bool:

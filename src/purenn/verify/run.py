@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from purenn.verify.power import Power, power
 from purenn.verify.verdict import Verdict
 
 _CONTEXT = multiprocessing.get_context("spawn")
@@ -157,8 +158,6 @@ def _message(worker: _Process) -> Any:
 
 def _failed(job: Job, rule: str, told: str) -> Any:
     """What a rule gets that could not be examined."""
-    from purenn.verify.power import Power
-
     return Power(rule, "error", reason=told) if job.mutants else Verdict(rule, "error", told)
 
 
@@ -229,8 +228,6 @@ def _examined(job: Job, rule: Any, devices: Sequence[Any], progress: Callable[[]
     from purenn import verify
 
     if job.mutants:
-        from purenn.verify.power import power
-
         return power(rule, dtypes=job.dtypes or None, seed=job.seed, progress=progress)
     try:
         verdict = verify.examine(

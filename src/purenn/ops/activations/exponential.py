@@ -17,6 +17,7 @@ from purenn.ops._numerics import (
     narrow,
     of_product,
     product,
+    quiet,
     unbroadcast,
     widen,
 )
@@ -178,7 +179,7 @@ def soft_exponential_vjp(
     """
     its = _soft_exponential(x, alpha)
 
-    @np.errstate(over="ignore", invalid="ignore")
+    @quiet
     def pullback(dy: Array) -> tuple[Array, Array]:
         a, wide = float(alpha), widen(dy)
         close = np.abs(its.u) < 1
@@ -209,7 +210,7 @@ def _soft_exponential(x: Array, alpha: Array) -> _Soft:
     return _logarithm(wide, -a) if a < 0 else _exponential(wide, a)
 
 
-@np.errstate(over="ignore", invalid="ignore")
+@quiet
 def _exponential(x: Values, a: float) -> _Soft:
     """(eᵘ − 1)/α + α, u = αx. With t = α(x + α + c), where c is so that y = 0 at t = 0:
 
@@ -232,7 +233,7 @@ def _exponential(x: Values, a: float) -> _Soft:
     return _Soft(y, u, (root, root), bounded)
 
 
-@np.errstate(over="ignore", invalid="ignore")
+@quiet
 def _logarithm(x: Values, b: float) -> _Soft:
     """ln(1 + w)/β with w = β(x − β), β = −α."""
     top, rest = difference(x, b)

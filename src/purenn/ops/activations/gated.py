@@ -14,6 +14,7 @@ from purenn.ops._numerics import (
     narrow,
     negative_half,
     of_product,
+    quiet,
     scaled_sigmoid,
     scaled_sigmoid_slope,
     widen,
@@ -47,7 +48,7 @@ def silu_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullbac
     The usual form is 0 or of the wrong sign where x rounds next to r.
     """
 
-    @np.errstate(over="ignore", invalid="ignore")
+    @quiet
     def pullback(dy: Array) -> tuple[Array]:
         wide, n = widen(dy), negative_half(x)
         t = (n - _SILU_ROOT[0]) - _SILU_ROOT[1]
@@ -88,7 +89,7 @@ def mish_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullbac
     The textbook tanh(s) + x·σ(x)·(1 − tanh²(s)), s = softplus(x), is noise next to r.
     """
 
-    @np.errstate(over="ignore", invalid="ignore")
+    @quiet
     def pullback(dy: Array) -> tuple[Array]:
         wide, n = widen(dy), negative_half(x)
         e, at_root = np.exp(n), _MISH_EXP_ROOT
@@ -125,7 +126,7 @@ def glu_vjp(
     σ·(1 − σ) is 0 from b = 17 on in float32.
     """
 
-    @np.errstate(over="ignore", invalid="ignore")
+    @quiet
     def pullback(dy: Array) -> tuple[Array]:
         a, b = _halves(x, axis)
         wide = widen(dy)

@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 
 from purenn.contract import rule, unchecked
-from purenn.ops._numerics import decay, narrow, negative_half, of_product, widen
+from purenn.ops._numerics import decay, narrow, negative_half, of_product, quiet, widen
 from purenn.typing import Annotated, Array, Float, OneOf, Pullback, Values
 
 __all__ = ["gelu", "gelu_vjp"]
@@ -50,7 +50,7 @@ def gelu_vjp(
     """
     slope = _gelu_tanh_slope if approximate else _gelu_slope
 
-    @np.errstate(over="ignore", invalid="ignore")
+    @quiet
     def pullback(dy: Array) -> tuple[Array]:
         wide = widen(dy)
         left = slope(wide, x)

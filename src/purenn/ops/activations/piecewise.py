@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from purenn.contract import check_integer, check_number, rule, unchecked
+from purenn.contract import check_broadcasts, check_integer, check_number, rule, unchecked
 from purenn.errors import ShapeError
 from purenn.ops._axes import axis_of
-from purenn.ops._numerics import at_least_single, masked, narrow, unbroadcast, widen
+from purenn.ops._numerics import at_least_single, masked, narrow, quiet, unbroadcast, widen
 from purenn.typing import Array, Float, Pullback, Values
 
 __all__ = [
@@ -142,7 +142,7 @@ def prelu_vjp(
     either sign and may cancel, which loses digits in float32: they are added in pairs, in float64.
     """
 
-    @np.errstate(over="ignore", invalid="ignore")
+    @quiet
     def pullback(dy: Array) -> tuple[Array, Array]:
         wide = widen(dy)
         terms = masked(wide * widen(x), ~(x >= 0))
@@ -153,13 +153,8 @@ def prelu_vjp(
 
 
 def _prelu_slopes(x: Array, negative_slope: Array) -> Values:
-    tail = x.shape[max(x.ndim - negative_slope.ndim, 0) :]
-    pairs = zip(negative_slope.shape, tail, strict=False)
-    if negative_slope.ndim > x.ndim or any(n not in (1, size) for n, size in pairs):
-        raise ShapeError(
-            f"prelu: negative_slope has shape {negative_slope.shape}, expected one that "
-            f"broadcasts to that of x, {x.shape}"
-        )
+    told = f"that of x, {x.shape}"
+    check_broadcasts("prelu", "negative_slope", negative_slope, x.shape, told)
     return np.where(x >= 0, 1, widen(negative_slope))
 
 
@@ -317,7 +312,7 @@ def hard_silu_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pu
     ``jax.nn.hard_silu``. The textbook product rule, (x + 3)/6 + x/6, cancels around x = −1.5.
     """
 
-    @np.errstate(over="ignore", invalid="ignore")
+    @quiet
     def pullback(dy: Array) -> tuple[Array]:
         wide, d = at_least_single(x), at_least_single(dy)
         inside = (2 * np.clip(wide, -3, 3) + 3) / 6

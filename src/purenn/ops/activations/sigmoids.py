@@ -12,6 +12,7 @@ from purenn.ops._numerics import (
     narrow,
     negative_half,
     of_product,
+    quiet,
     scaled_sigmoid,
     scaled_sigmoid_slope,
     widen,
@@ -97,7 +98,7 @@ def soft_sign_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pu
     takes, has 1/(1 + |x|) − |x|/(1 + |x|)² instead: 0 from |x| = 2²⁴ on in float32.
     """
 
-    @np.errstate(over="ignore", invalid="ignore")
+    @quiet
     def pullback(dy: Array) -> tuple[Array]:
         gate = 1 / (1 + np.abs(widen(x)))
         return (narrow(widen(dy) * gate * gate, x),)
@@ -169,7 +170,7 @@ def squareplus_vjp(
     from x = −8000 on in float32, where the truth is 1.6e-8. q may be subnormal where q·dy is not.
     """
 
-    @np.errstate(over="ignore", invalid="ignore")
+    @quiet
     def pullback(dy: Array) -> tuple[Array]:
         wide, (large, small) = widen(dy), _squareplus(x, b)
         q = small / large

@@ -5,7 +5,7 @@ import numpy as np
 from purenn.contract import check_number, rule, unchecked
 from purenn.ops import _softmax
 from purenn.ops._axes import Axis, axes_of, from_lanes, lanes, nonempty_axes
-from purenn.ops._numerics import narrow, widen
+from purenn.ops._numerics import narrow, quiet, widen
 from purenn.ops._standardize import (
     normalize,
     normalize_pullback,
@@ -54,7 +54,7 @@ def softmax_vjp(
     axes = nonempty_axes("softmax", x, axis)
     y = _softmax.softmax(lanes(widen(x), axes))
 
-    @np.errstate(over="ignore", invalid="ignore")
+    @quiet
     def pullback(dy: Array) -> tuple[Array]:
         wide = lanes(widen(dy), axes)
         shift = np.sum(np.where(y > 0.5, wide, 0), axis=-1, keepdims=True)
@@ -93,7 +93,7 @@ def log_softmax_vjp(
     axes = nonempty_axes("log_softmax", x, axis)
     y = _softmax.log_softmax(lanes(widen(x), axes))
 
-    @np.errstate(over="ignore", invalid="ignore")
+    @quiet
     def pullback(dy: Array) -> tuple[Array]:
         dx = _softmax.log_softmax_pullback(lanes(widen(dy), axes), y)
         return (narrow(from_lanes(dx, x, axes), x),)
@@ -141,7 +141,7 @@ def logsumexp_vjp(
     else:
         p, y = rows, np.full(rows.shape[:-1], -np.inf)
 
-    @np.errstate(over="ignore", invalid="ignore")
+    @quiet
     def pullback(dy: Array) -> tuple[Array]:
         return (narrow(from_lanes(p * widen(dy).reshape(*y.shape, 1), x, axes), x),)
 
@@ -178,7 +178,7 @@ def sparsemax_vjp(
     axes = nonempty_axes("sparsemax", x, axis)
     p = _softmax.sparsemax(lanes(widen(x), axes)).p
 
-    @np.errstate(over="ignore", invalid="ignore")
+    @quiet
     def pullback(dy: Array) -> tuple[Array]:
         dx = _softmax.sparsemax_pullback(lanes(widen(dy), axes), p)
         return (narrow(from_lanes(dx, x, axes), x),)
@@ -227,7 +227,7 @@ def standardize_vjp(
     )  # the order of a sum shall not be the layout's
     its = statistics(seen, axes, epsilon)
 
-    @np.errstate(over="ignore", invalid="ignore")
+    @quiet
     def pullback(dy: Array) -> tuple[Array | None, ...]:
         return normalize_pullback(np.asarray(dy, order="C"), seen, its, axes, epsilon)
 

@@ -2,10 +2,8 @@
 
 import numpy as np
 
+from purenn.ops._numerics import quiet
 from purenn.typing import Array, Values
-
-quiet = np.errstate(over="ignore", invalid="ignore")
-"""Decorates what may leave the range of its dtype: ∞ says so, and NaN where ∞ has no limit."""
 
 
 @quiet

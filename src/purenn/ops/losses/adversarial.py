@@ -7,9 +7,8 @@ examples, pair by pair.
 import numpy as np
 
 from purenn.contract import rule, unchecked
-from purenn.ops._numerics import difference, narrow, widen
+from purenn.ops._numerics import difference, narrow, quiet, widen
 from purenn.ops.activations import softplus, softplus_vjp
-from purenn.ops.losses._terms import quiet
 from purenn.typing import Array, Float, Pullback, Values
 
 __all__ = [

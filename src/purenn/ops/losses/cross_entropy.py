@@ -9,8 +9,8 @@ from purenn.errors import ShapeError
 from purenn.ops import _softmax
 from purenn.ops._axes import Axis, axes_of, from_lanes, lanes, nonempty_axes
 from purenn.ops._logistic import sigmoid_minus
-from purenn.ops._numerics import above_tangent, narrow, scaled_sigmoid, widen
-from purenn.ops.losses._terms import binary_cross_entropy_terms, quiet, weighted
+from purenn.ops._numerics import above_tangent, narrow, quiet, scaled_sigmoid, widen
+from purenn.ops.losses._terms import binary_cross_entropy_terms, weighted
 from purenn.typing import (
     Annotated,
     Array,

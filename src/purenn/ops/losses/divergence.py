@@ -8,8 +8,8 @@ import numpy as np
 
 from purenn.contract import rule, unchecked
 from purenn.ops._axes import Axis, axes_of
-from purenn.ops._numerics import above_tangent, decay, narrow, widen
-from purenn.ops.losses._terms import quiet, weighted
+from purenn.ops._numerics import above_tangent, decay, narrow, quiet, widen
+from purenn.ops.losses._terms import weighted
 from purenn.typing import Annotated, Array, Float, Interval, OneOf, Pullback, Shape, Values
 
 __all__ = [

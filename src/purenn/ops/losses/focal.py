@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from purenn.contract import check_number, rule
-from purenn.ops._numerics import decay, difference, narrow, product, scaled_sigmoid, widen
-from purenn.ops.losses._terms import binary_cross_entropy_terms, quiet, weighted
+from purenn.ops._numerics import decay, difference, narrow, product, quiet, scaled_sigmoid, widen
+from purenn.ops.losses._terms import binary_cross_entropy_terms, weighted
 from purenn.typing import Annotated, Array, Float, Interval, Pullback, Values
 
 __all__ = [

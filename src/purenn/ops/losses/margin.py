@@ -7,8 +7,7 @@ between those on its two sides, as that of ``jnp.maximum``.
 import numpy as np
 
 from purenn.contract import rule, unchecked
-from purenn.ops._numerics import difference, narrow, product, widen
-from purenn.ops.losses._terms import quiet
+from purenn.ops._numerics import difference, narrow, product, quiet, widen
 from purenn.typing import Annotated, Array, Float, Index, Int, Pullback, Values
 
 __all__ = [
@@ -99,6 +98,7 @@ def multiclass_hinge_loss(
 
 
 @rule
+@quiet
 def multiclass_hinge_loss_vjp(
     scores: Float[Array, "*batch classes"],
     labels: Annotated[Int[Array, "*batch"], Index("classes")],
@@ -110,12 +110,13 @@ def multiclass_hinge_loss_vjp(
     the label has a part too. Who ties is read off the scores themselves: the textbook
     max(s + 1 − onehot) − s_label rounds them together where 1 is small or large beside them.
     """
+    lead = _lead(scores, labels, 1)
 
     @quiet
     def pullback(dy: Array) -> tuple[Array, None]:
-        return _of_lead(_lead(scores, labels, 1), scores, labels, dy), None
+        return _of_lead(lead, scores, labels, dy), None
 
-    return unchecked(multiclass_hinge_loss)(scores, labels), pullback
+    return narrow(np.maximum(lead, 0), scores), pullback
 
 
 @rule
@@ -132,6 +133,7 @@ def multiclass_perceptron_loss(
 
 
 @rule
+@quiet
 def multiclass_perceptron_loss_vjp(
     scores: Float[Array, "*batch classes"],
     labels: Annotated[Int[Array, "*batch"], Index("classes")],
@@ -142,12 +144,13 @@ def multiclass_perceptron_loss_vjp(
     At a tie of n classes ``jnp.max`` gives dL/n to each. The difference is taken with its
     remainder, so that no tie is one of rounding.
     """
+    lead = _lead(scores, labels, 0)
 
     @quiet
     def pullback(dy: Array) -> tuple[Array, None]:
-        return _of_lead(_lead(scores, labels, 0), scores, labels, dy), None
+        return _of_lead(lead, scores, labels, dy), None
 
-    return unchecked(multiclass_perceptron_loss)(scores, labels), pullback
+    return narrow(np.maximum(lead, 0), scores), pullback
 
 
 def _missing(p: Array, t: Array) -> Values:

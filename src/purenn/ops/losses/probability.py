@@ -9,8 +9,7 @@ of the softmax, which divided p by itself on paper, first multiplies what this o
 import numpy as np
 
 from purenn.contract import check_number, rule, unchecked
-from purenn.ops._numerics import narrow
-from purenn.ops.losses._terms import quiet
+from purenn.ops._numerics import narrow, quiet
 from purenn.typing import Annotated, Array, Float, Interval, Pullback, Simplex, Values
 
 __all__ = [

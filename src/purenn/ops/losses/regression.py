@@ -3,8 +3,7 @@
 import numpy as np
 
 from purenn.contract import check_number, rule, unchecked
-from purenn.ops._numerics import narrow, widen
-from purenn.ops.losses._terms import quiet
+from purenn.ops._numerics import narrow, quiet, widen
 from purenn.typing import Array, Float, Pullback, Values
 
 __all__ = [

@@ -7,9 +7,8 @@ import numpy as np
 
 from purenn.contract import check_number, rule, unchecked
 from purenn.ops._axes import Axis, axes_of, from_lanes, lanes
-from purenn.ops._numerics import difference, narrow, product, scaled_sigmoid, widen
+from purenn.ops._numerics import difference, narrow, product, quiet, scaled_sigmoid, widen
 from purenn.ops.activations import softplus
-from purenn.ops.losses._terms import quiet
 from purenn.typing import Annotated, Array, Float, Int, OneOf, Pullback, Shape
 
 __all__ = [

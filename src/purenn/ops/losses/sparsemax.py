@@ -7,9 +7,8 @@ import numpy as np
 from purenn.contract import rule, unchecked
 from purenn.ops import _softmax
 from purenn.ops._axes import nonempty_axes
-from purenn.ops._numerics import narrow, widen
+from purenn.ops._numerics import narrow, quiet, widen
 from purenn.ops.activations.piecewise import sparse_plus, sparse_plus_vjp
-from purenn.ops.losses._terms import quiet
 from purenn.typing import Annotated, Array, Float, Index, Int, Interval, Pullback
 
 __all__ = [

@@ -8,8 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from purenn.contract import rule, unchecked
-from purenn.ops._numerics import at_least_single, narrow, widen
-from purenn.ops.losses._terms import quiet
+from purenn.ops._numerics import at_least_single, narrow, quiet, widen
 from purenn.ops.losses.regression import l2_loss, l2_loss_vjp
 from purenn.typing import Array, Float, Pullback, Values
 
