@@ -6,6 +6,7 @@ The parts load when they are first used, so ``import purenn`` itself costs nothi
     purenn.layers       (init, forward, vjp) over a parameter dict
     purenn.optimizers   (init, update)
     purenn.regularizers penalties on the size of parameters
+    purenn.schedules    step -> value; (state, score) -> (state, rate)
     purenn.training     objective, train_step, fit
     purenn.verify       the examiner of hand-written derivatives
 """
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         optimizers,
         random,
         regularizers,
+        schedules,
         training,
         tree,
         typing,
@@ -36,6 +38,7 @@ __all__ = [
     "optimizers",
     "random",
     "regularizers",
+    "schedules",
     "training",
     "tree",
     "typing",
