@@ -5,6 +5,7 @@ The parts load when they are first used, so ``import purenn`` itself costs nothi
     purenn.ops          rules: f and f_vjp, arrays in, arrays out
     purenn.layers       (init, forward, vjp) over a parameter dict
     purenn.optimizers   (init, update)
+    purenn.diagnostics  what to look at in gradients, weights and activations
     purenn.regularizers penalties on the size of parameters
     purenn.schedules    step -> value; (state, score) -> (state, rate)
     purenn.training     objective, train_step, fit
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from purenn import (
+        diagnostics,
         errors,
         initializers,
         layers,
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "diagnostics",
     "errors",
     "initializers",
     "layers",

@@ -5,11 +5,13 @@ leaves. The leaves of a dict come in the order of its sorted keys, as in ``jax.t
 that :func:`ravel` lays out the same vector as ``jax.flatten_util.ravel_pytree``.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from purenn.contract import check_array, check_floating
 from purenn.errors import DtypeError, ShapeError, TreeError
 from purenn.typing import Array
 
@@ -113,6 +115,53 @@ def leaves(tree: Tree) -> list[Any]:
 def zeros_like(tree: Tree) -> Tree:
     """The tree with every array replaced by zeros of its shape and dtype."""
     return map(np.zeros_like, tree)
+
+
+@np.errstate(all="ignore")
+def norm(tree: Tree) -> float:
+    """‖tree‖₂ = √Σx² over all entries of all leaves, as ``optax.tree.norm``.
+
+    Squares are added in float64, where those of a narrower dtype always fit. If those of a float64
+    do not, all entries are first divided by a power of two, which costs no digits. The result is
+    right at any magnitude, whatever the layout of the leaves; NaN and ∞ go through.
+
+    Raises:
+        DtypeError: a leaf is no array of a floating dtype.
+    """
+    every = []
+    for path, leaf in leaves_with_paths(tree):
+        if type(leaf) is not np.ndarray or leaf.dtype.char not in "efd":
+            check_array("norm", f"tree{show(path)}", leaf)
+            check_floating("norm", f"tree{show(path)}", leaf)
+        every.append(leaf)
+    squares = _sum_of_squares(every)
+    if not (squares < _FEW_DIGITS or squares == math.inf):
+        return math.sqrt(squares)
+    largest = max((float(max(x.max(initial=0), -x.min(initial=0))) for x in every), default=0.0)
+    if largest in (0, math.inf):
+        return largest
+    exponent = math.frexp(largest)[1]
+    return float(np.ldexp(math.sqrt(_sum_of_squares(every, exponent)), exponent))
+
+
+_FEW_DIGITS = 1e-280  # a sum below it may hold squares that are subnormal, or lack some that are 0
+
+
+def _sum_of_squares(arrays: list[Array], exponent: int = 0) -> float:
+    """Σ(x/2^exponent)² in float64, a block that stays in the cache at a time.
+
+    A dot product of more than 10 000 elements OpenBLAS shares among threads: its bits would depend
+    on their number, and it would wait for them.
+    """
+    total = 0.0
+    for x in arrays:
+        flat = x.reshape(-1) if x.flags.c_contiguous else x.flat
+        for start in range(0, x.size, 8192):
+            block = flat[start : start + 8192].astype(np.float64, copy=False)
+            if exponent:
+                block = np.ldexp(block, -exponent)
+            total += float(block.dot(block))
+    return total
 
 
 def check_like(name: str, tree: Tree, like: Tree) -> None:
