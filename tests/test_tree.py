@@ -1,7 +1,11 @@
+import decimal
 from typing import Any, NamedTuple
 
+import hypothesis.extra.numpy as hnp
 import jax
+import ml_dtypes
 import numpy as np
+import optax
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -118,3 +122,68 @@ def test_ravel_refuses_what_has_no_one_vector() -> None:
     _, unravel = tree.ravel([np.ones((2, 2)), np.ones(1)])
     with pytest.raises(ShapeError, match=r"vector has shape \(4,\), expected \(5,\)"):
         unravel(np.ones(4))
+
+
+FLOATS = st.sampled_from("efd").flatmap(
+    lambda dtype: hnp.arrays(
+        dtype,
+        hnp.array_shapes(min_dims=0, min_side=0),
+        elements=hnp.from_dtype(np.dtype(dtype), allow_nan=False, allow_infinity=False),
+    )
+)
+
+
+@given(st.lists(FLOATS, max_size=3))
+@np.errstate(all="raise")
+def test_norm_is_right_at_any_magnitude(leaves: Any) -> None:
+    with decimal.localcontext(prec=60):
+        squares = [decimal.Decimal(float(x)) ** 2 for leaf in leaves for x in leaf.flat]
+        expected = float(sum(squares, decimal.Decimal(0)).sqrt())
+    np.testing.assert_allclose(tree.norm(leaves), expected, rtol=2e-15, atol=0)
+
+
+@given(st.integers(0, 2**32))
+def test_norm_is_that_of_optax(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    shapes = rng.integers(0, 50, (3, 2))
+    values = {"a": [rng.normal(size=shape) for shape in shapes], "b": (rng.normal(size=20_000),)}
+    np.testing.assert_allclose(tree.norm(values), jax.jit(optax.tree.norm)(values), rtol=1e-12)
+
+
+def test_norm_of_a_few_numbers() -> None:
+    pythagoras = {"a": np.array([[3.0]]), "b": [None, np.array(-4.0, np.float32)]}
+    assert tree.norm(pythagoras) == 5
+    assert type(tree.norm(pythagoras)) is float
+    assert tree.norm({}) == tree.norm(np.zeros((0, 3))) == tree.norm(np.zeros(3)) == 0
+    assert tree.norm(np.full(4, 1e200)) == 2e200
+    assert tree.norm(np.full(4, 5e-324)) == 1e-323
+    assert tree.norm(np.full(4, 1.7e308)) == np.inf
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float32, np.float64])
+def test_norm_of_every_dtype_and_layout(dtype: Any) -> None:
+    x = np.random.default_rng(0).normal(size=(300, 100)).astype(dtype)
+    norm = tree.norm(x)
+    np.testing.assert_allclose(norm, np.linalg.norm(x.astype(float)), rtol=1e-14)
+    for same in (np.asfortranarray(x), np.repeat(x, 2, axis=0)[::2], x[::-1][::-1]):
+        assert tree.norm(same) == norm
+    for bad, expected in ((np.inf, np.inf), (-np.inf, np.inf), (np.nan, np.nan)):
+        leaves = [x, np.array([bad, 1], dtype), np.array([np.finfo(float).max])]
+        np.testing.assert_equal(tree.norm(leaves), expected)
+    np.testing.assert_equal(tree.norm([np.array(np.inf), np.array(np.nan)]), np.nan)
+    tiny = np.nextafter(dtype(0), dtype(1))
+    assert tree.norm(np.full(4, tiny)) == 2 * float(tiny)
+
+
+@pytest.mark.parametrize(
+    ("leaf", "got"),
+    [
+        (np.array([1, 2]), "has dtype int64"),
+        (np.array([1j]), "has dtype complex128"),
+        (np.ma.ones(2), "is a MaskedArray"),
+        (1.0, "is a float"),
+    ],
+)
+def test_norm_of_what_is_no_float_is_refused(leaf: Any, got: str) -> None:
+    with pytest.raises(DtypeError, match=rf'norm: tree\["a"\]\[0\] {got}, expected'):
+        tree.norm({"a": [leaf]})

@@ -111,7 +111,7 @@ def _describe(path: Path, leaf: Array) -> Statistics:
         std=std,
         min=low,
         max=high,
-        zeros=np.count_nonzero(x == 0) / x.size,
+        zeros=float(np.mean(x == 0)),
         nonfinite=int(np.count_nonzero(~np.isfinite(x))),
     )
 
@@ -152,8 +152,10 @@ def gradient_flow(grads: Tree, threshold: float | int = 1e-3) -> GradientFlow:
     r/r_last < threshold is vanishing, r/r_last > 1/threshold exploding. Why the default: while the
     last layer moves by a healthy 1e-3 of itself in a step, one with a thousandth of its gradient
     takes a million steps to become another. Sigmoids, whose slope is at most 1/4, get there in
-    five layers. Where there is no gradient at all, every layer's vanishes. What is NaN, or beside
-    a last layer that is not finite, is not flagged: :func:`nonfinite` finds it.
+    five layers. Where activations grow on their way as gradients do on theirs, as behind ReLUs,
+    all layers explode alike, and only the size of ``rms`` shows it. Where there is no gradient at
+    all, every layer's vanishes. What is NaN, or beside a last layer that is not finite, is not
+    flagged: :func:`nonfinite` finds it.
 
     Hochreiter, *Untersuchungen zu dynamischen neuronalen Netzen* (1991). Glorot & Bengio,
     *Understanding the difficulty of training deep feedforward neural networks*, AISTATS 2010.
