@@ -5,6 +5,13 @@
 
 A step is what has been taken so far: an int ≥ 0, or a NumPy integer such as ``TrainState.step``.
 The value is a finite float, computed in float64; it may be any hyperparameter.
+
+The numbers are optax's under ``jax_enable_x64``, but JAX is less exact where it divides steps, t/T:
+
+- of an int32, in which optax's optimizers count, in float32: straight lines and exponentials,
+  warm-ups among them, have seven digits then;
+- compiled as t·(1/T): a staircase may come a step late (T = 49), and a power of 1 − t/T is not 0
+  for t = T, or NaN if the exponent is a fraction (T = 5).
 """
 
 from purenn.schedules._step import Schedule

@@ -96,16 +96,15 @@ def opennmt_decay(
     ``score_only``    each epoch whose score is worse than that of the epoch before
     ================  =======================================================================
 
-    Worse than is: not better by ``min_delta`` at least. So with the default 0 a score that stays
-    the same is no reason to decay. The score is compared with the last one, which need not be the
-    best; that of the first epoch with none.
+    Worse is what is not better by ``min_delta`` or more: as that is 0 unless told otherwise, a
+    score that stays the same is not worse. It is compared with the last score, which need not be
+    the best, and in the first epoch with none.
 
-    The rules are those of OpenNMT's Lua version 0.9 (onmt/train/Optim.lua, ``updateLearningRate``;
-    docs/training/decay.md), where ``decay`` is called ``learning_rate_decay``, ``start_epoch``
-    ``start_decay_at``, ``mode`` ``decay`` and ``min_delta`` ``start_decay_score_delta``. Its
-    ``min_learning_rate`` ends the training, which is for the caller to do. Klein, Kim, Deng,
-    Senellart & Rush, *OpenNMT: open-source toolkit for neural machine translation*, ACL 2017,
-    arXiv:1701.02810.
+    These are the rules of OpenNMT in Lua (``updateLearningRate`` in onmt/train/Optim.lua), where
+    the arguments are called ``learning_rate``, ``learning_rate_decay``, ``start_decay_at``,
+    ``decay`` and ``start_decay_score_delta``. Its ``min_learning_rate`` ends the training, which is
+    for the caller to do. Klein, Kim, Deng, Senellart & Rush, *OpenNMT: open-source toolkit for
+    neural machine translation*, ACL 2017, arXiv:1701.02810.
 
     Args:
         init_value: The rate of the first epoch, finite.

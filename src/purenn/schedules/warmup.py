@@ -21,9 +21,14 @@ def join_schedules(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> 
 
     Raises:
         DomainError: the boundaries are too few or many, or do not increase.
-        DtypeError: a schedule is no function, or a boundary no integer.
+        DtypeError: a schedule is no function or a boundary no integer, or they are not in a list.
     """
     name = "join_schedules"
+    for argument, given in (("schedules", schedules), ("boundaries", boundaries)):
+        if not isinstance(given, list | tuple):
+            raise DtypeError(
+                f"{name}: {argument} is a {type(given).__name__}, expected a list or tuple"
+            )
     for i, schedule in enumerate(schedules):
         if not callable(schedule):
             raise DtypeError(f"{name}: schedules[{i}] is {schedule!r}, expected a function")
