@@ -15,7 +15,7 @@ def statistics(x: jax.Array) -> dict[str, jax.Array]:
         "std": jnp.std(x),
         "min": jnp.min(x),
         "max": jnp.max(x),
-        "zeros": jnp.mean(x == 0),
+        "zeros": jnp.mean(x == 0, dtype=x.dtype),
         "nonfinite": jnp.sum(~jnp.isfinite(x)),
     }
 
@@ -39,7 +39,7 @@ def layer_rms(grads: Any) -> dict[tuple[Any, ...], jax.Array]:
 def saturation(activations: jax.Array, low: float, high: float) -> jax.Array:
     """Of the activations (..., units) of several examples."""
     rows = activations.reshape(-1, activations.shape[-1])
-    return jax.vmap(lambda y: jnp.mean(~((low < y) & (y < high))), 1)(rows)
+    return jax.vmap(lambda y: jnp.mean(~((low < y) & (y < high)), dtype=y.dtype), 1)(rows)
 
 
 def dead_units(values: jax.Array) -> jax.Array:
