@@ -1,5 +1,7 @@
 """The rates after each of a sequence of validation scores, told of all the epochs at once."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -42,9 +44,7 @@ def reduce_on_plateau(
 ) -> jax.Array:
     """Where a higher score is better, which optax does not know: PyTorch's ``mode="max"``."""
 
-    def epoch(
-        carry: tuple[jax.Array, ...], score: jax.Array
-    ) -> tuple[tuple[jax.Array, ...], jax.Array]:
+    def epoch(carry: Any, score: jax.Array) -> tuple[Any, jax.Array]:
         best, bad, left, scale = carry
         is_better = score > best * (1 + rtol) + atol
         best = jnp.where(is_better, score, best)

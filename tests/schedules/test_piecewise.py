@@ -43,8 +43,8 @@ def test_one_cycle(
     ours, theirs = schedules.linear_onecycle_schedule, optax.linear_onecycle_schedule
     assert_agrees(ours(*arguments), theirs(*arguments), marks)
     two_phases = (steps, peak, start, div, final_div)
-    ours, theirs = schedules.cosine_onecycle_schedule, optax.cosine_onecycle_schedule
-    assert_agrees(ours(*two_phases), theirs(*two_phases), marks)
+    waves = schedules.cosine_onecycle_schedule(*two_phases)
+    assert_agrees(waves, optax.cosine_onecycle_schedule(*two_phases), marks)
 
 
 def test_the_defaults_are_those_of_optax() -> None:
