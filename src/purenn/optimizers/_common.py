@@ -1,0 +1,98 @@
+"""What most transformations need: rates, counts and the trees that they remember."""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from purenn import tree
+from purenn.contract import check_array, check_floating, check_number
+from purenn.errors import DomainError, DtypeError, TreeError
+from purenn.tree import Path, Tree
+from purenn.typing import Array
+
+Schedule: TypeAlias = Callable[[int], float]
+ScalarOrSchedule: TypeAlias = float | int | Schedule
+"""A number, or a function of the number of steps taken before, as of :mod:`purenn.schedules`."""
+
+
+def check_scalar_or_schedule(name: str, argument: str, value: ScalarOrSchedule) -> None:
+    """Refuse what is neither a schedule nor a finite number that is not negative."""
+    if not callable(value):
+        check_number(name, argument, value, ge=0)
+
+
+def scalar_at(name: str, argument: str, value: ScalarOrSchedule, count: int) -> float:
+    """The number, or what the schedule gives at this step."""
+    if not callable(value):
+        return float(value)
+    return check_number(name, f"{argument}({count})", value(count), ge=0)
+
+
+def check_state(name: str, state: object, expected: type) -> None:
+    """Refuse the state of another transformation."""
+    if type(state) is not expected:
+        raise TreeError(
+            f"{name}: opt_state is a {type(state).__name__}, expected {expected.__name__}"
+        )
+
+
+def zero() -> Array:
+    """A count of no steps."""
+    return np.zeros((), np.int32)
+
+
+def steps(name: str, count: Any) -> int:
+    """How many steps a count says.
+
+    Raises:
+        DtypeError: it is no integer.
+        DomainError: it is negative.
+    """
+    if not isinstance(count, np.ndarray | np.integer | int) or np.ndim(count):
+        raise DtypeError(f"{name}: opt_state.count is {count!r}, expected a 0-d integer array")
+    number = int(count)
+    if number < 0 or number != count:
+        raise DomainError(f"{name}: opt_state.count is {number}, expected at least 0")
+    return number
+
+
+def counted(number: int) -> Array:
+    """A count of so many steps; it stays where int32 ends, as in optax."""
+    return np.array(min(number, 2**31 - 1), np.int32)
+
+
+def full_like(
+    name: str,
+    params: Tree,
+    value: float = 0.0,
+    *,
+    dtype: DTypeLike | None = None,
+    squares: bool = False,
+) -> Tree:
+    """A tree to remember something per parameter.
+
+    Args:
+        name: Who remembers.
+        params: Parameters.
+        value: What it starts with.
+        dtype: The dtype, if not that of each parameter.
+        squares: Whether it is for squares of gradients, which float16 cannot hold.
+
+    Raises:
+        DtypeError: a parameter is no array of a floating dtype; the message has its path.
+    """
+
+    def leaf(path: Path, p: Any) -> Array:
+        argument = f"params{tree.show(path)}"
+        check_array(name, argument, p)
+        check_floating(name, argument, p)
+        if squares and p.dtype == np.float16:
+            raise DtypeError(
+                f"{name}: {argument} has dtype float16, in which squares below 6e-8 are 0; "
+                "expected float32, float64 or bfloat16"
+            )
+        return np.full(p.shape, value, dtype or p.dtype)
+
+    return tree.map_with_path(leaf, params)

@@ -1,0 +1,408 @@
+"""One sweep through memory for a whole chain of transformations.
+
+What an optimizer does to an element depends on that element alone, norms apart. So a chain does
+not pass through memory once per operation: its parts only say what is to be done, and then all of
+it is done to one block after the other while the block is in the cache. Small leaves make a block
+together, whatever their number.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from copy import copy
+from functools import lru_cache
+from itertools import accumulate
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from purenn import tree
+from purenn.contract import check_array, check_floating
+from purenn.errors import DomainError, TreeError
+from purenn.tree import Path, Tree
+from purenn.typing import Array, Shape
+
+# Bytes of each array that are worked on at a time: all of Adam's fit into a second-level cache,
+# and what a call of NumPy costs is little beside the work.
+BLOCK = 2**17
+
+Blocks: TypeAlias = list[Array]
+
+Kernel: TypeAlias = Callable[[Array, Array, Array, Blocks, Blocks], Any]
+"""``(g, u, t, old, new) -> updates``: what one transformation does to one block.
+
+``g`` is what comes in, read-only. ``old`` are the blocks of its state, and then of the parameters
+if it asked for them, to be read; ``new`` those of its state to be written, maybe in the same
+memory. ``u`` and ``t`` may be written to and share memory with nothing else. The array that is
+returned holds what goes out: ``u``, or another of these.
+"""
+
+
+class MaskedNode(NamedTuple):
+    """Stands in a state for a leaf that a transformation leaves alone, as in optax."""
+
+
+class _Stage(NamedTuple):
+    kernel: Kernel
+    old: list[list[Any]]
+    new: list[list[Any]]
+    """What is read and written: per tree a list of its leaves."""
+    scope: frozenset[int] | None
+    """The leaves that it is done to; None for all."""
+    cast: bool
+    """Whether what is read and written has a dtype of its own."""
+
+
+class Sweep:
+    """Updates on their way through a chain.
+
+    Attributes:
+        donate: Whether the arrays of the gradients and of the state may be written to.
+        extra: What a transformation may want to know besides.
+    """
+
+    def __init__(
+        self,
+        grads: Tree,
+        params: Tree = None,
+        donate: bool = False,
+        *,
+        name: str = "grads",
+        **extra: Any,
+    ) -> None:
+        self._name = name
+        self._leaves: list[Any] = []
+        self._skeleton = _numbered(grads, self._leaves)
+        for leaf in self._leaves:
+            if type(leaf) is not np.ndarray or leaf.dtype.kind != "f":
+                tree.map_with_path(self._check_leaf, grads)
+        self._scope: frozenset[int] | None = None
+        self._params = None if params is None else self._like("params", params)
+        self._stages: list[_Stage] = []
+        self._kinds = tuple([(leaf.shape, leaf.dtype) for leaf in self._leaves])
+        self._units = _units(self._kinds)
+        self._is_ours = [donate] * len(self._leaves)
+        self._donated: set[int] = set()
+        self.donate = donate
+        self.extra = extra
+        if donate:
+            self._donate(name, self._leaves)
+
+    def within(self, chosen: Callable[[Path], bool]) -> "Sweep":
+        """The same sweep for a transformation that touches only the leaves that are chosen."""
+        inner = copy(self)
+        inner._skeleton = tree.map_with_path(
+            lambda path, i: i if chosen(path) else MaskedNode(), self._skeleton
+        )
+        inner._scope = frozenset(tree.leaves(inner._skeleton))
+        return inner
+
+    def each(
+        self, kernel: Kernel, *slots: Tree, reads_params: bool = False, cast: bool = False
+    ) -> list[Tree]:
+        """Do something to each leaf, later.
+
+        Args:
+            kernel: What is done.
+            slots: Trees of the state that it reads and renews.
+            reads_params: Whether it reads the parameters as well.
+            cast: Whether the state may have a dtype of its own.
+
+        Returns:
+            The new trees of the state, which are filled once the sweep has been made.
+        """
+        old = [self._like("opt_state", slot, cast) for slot in slots]
+        if self.donate:
+            for leaves in old:
+                self._donate("opt_state", leaves)
+        new = old if self.donate else [self._fresh(leaves, cast) for leaves in old]
+        if reads_params:
+            old = [*old, self.params()]
+        self._stages.append(_Stage(kernel, old, new, self._scope, cast))
+        return [_filled(self._skeleton, leaves) for leaves in new]
+
+    def values(self) -> list[Array]:
+        """The leaves as they are by now, for what depends on more than one element."""
+        self._run(None)
+        return [self._leaves[i] for i in self._inside()]
+
+    def updates(self) -> Tree:
+        """The tree as it is by now."""
+        self._run(None)
+        return _filled(self._skeleton, self._leaves)
+
+    def replace(self, updates: Tree) -> None:
+        """Go on with other updates."""
+        found = self._like("updates", updates)
+        for i in self._inside():
+            self._leaves[i], self._is_ours[i] = found[i], False
+
+    def apply(self) -> Tree:
+        """Add the updates to the parameters, in the same sweep."""
+        params = self.params()
+        if self.donate:
+            self._donate("params", params)
+        new = params if self.donate else self._fresh(params)
+        self._run(new)
+        return _filled(self._skeleton, new)
+
+    def params(self) -> list[Any]:
+        """The leaves of the parameters.
+
+        Raises:
+            TreeError: there are none.
+        """
+        if self._params is None:
+            raise TreeError("update: params is None, expected the parameters")
+        return self._params
+
+    def params_tree(self) -> Tree:
+        """The parameters that are within, or None."""
+        return None if self._params is None else _filled(self._skeleton, self._params)
+
+    def _check_leaf(self, path: Path, leaf: Any) -> None:
+        argument = f"{self._name}{tree.show(path)}"
+        check_array("update", argument, leaf)
+        check_floating("update", argument, leaf)
+
+    def _inside(self) -> list[int]:
+        return [i for i in range(len(self._leaves)) if self._scope is None or i in self._scope]
+
+    def _like(self, name: str, other: Tree, cast: bool = False) -> list[Any]:
+        """The leaves of another tree by number; None for those that are not within."""
+        found: list[Any] = [None] * len(self._leaves)
+        try:
+            _pick(self._skeleton, other, found)
+            for ours, theirs in zip(self._leaves, found, strict=True):
+                if theirs is None:
+                    continue
+                if theirs.shape != ours.shape or (theirs.dtype != ours.dtype and not cast):
+                    raise TreeError
+        except (TreeError, KeyError, AttributeError):
+            grads = _filled(self._skeleton, self._leaves)
+            # Gradients that fit the parameters are not to blame for a state that fits neither.
+            if name == "params" or self._params is None:
+                tree.check_like(self._name, grads, other)
+            tree.check_like(name, other, grads)
+        return found
+
+    def _fresh(self, leaves: list[Any], cast: bool = False) -> list[Any]:
+        """Arrays to be filled; those of leaves that are worked on together are parts of one."""
+        fresh = list(leaves)
+        for unit in self._units:
+            if len(unit.leaves) > 1 and not cast and self._scope is None:
+                whole = np.empty(unit.size, unit.dtype)
+                for i, start, stop, shape in unit.spans:
+                    fresh[i] = whole[start:stop].reshape(shape)
+            else:
+                for i in unit.leaves:
+                    if leaves[i] is not None:
+                        fresh[i] = np.empty(leaves[i].shape, leaves[i].dtype)
+        return fresh
+
+    def _donate(self, name: str, leaves: list[Any]) -> None:
+        """Refuse what cannot be written to, or would be written to twice."""
+        for i, leaf in enumerate(leaves):
+            if leaf is None:
+                continue
+            if not leaf.flags.writeable or id(leaf) in self._donated:
+                path = next(path for path, j in tree.leaves_with_paths(self._skeleton) if i == j)
+                what = "is read-only" if not leaf.flags.writeable else "is donated twice"
+                raise DomainError(f"donate: {name}{tree.show(path)} {what}")
+            self._donated.add(id(leaf))
+
+    def _run(self, params: list[Any] | None) -> None:
+        """Do what is pending; then add to the parameters, if there are new ones to be filled."""
+        if not self._stages and params is None:
+            return
+        scopes = [stage.scope for stage in self._stages if stage.scope is not None]
+        with np.errstate(all="ignore"):
+            for unit in self._units:
+                if not scopes:
+                    self._run_unit(unit, self._stages, params)
+                    continue
+                # Leaves to which the same is to be done still make a block together.
+                alike: dict[tuple[bool, ...], list[int]] = {}
+                for i in unit.leaves:
+                    alike.setdefault(tuple(i in scope for scope in scopes), []).append(i)
+                for group in alike.values():
+                    stages = [s for s in self._stages if s.scope is None or group[0] in s.scope]
+                    self._run_unit(_unit(group, self._kinds), stages, params)
+        self._stages.clear()
+
+    def _run_unit(self, unit: "_Unit", stages: list[_Stage], params: list[Any] | None) -> None:
+        """Do the same to all leaves of a unit."""
+        numbers, first = unit.leaves, unit.leaves[0]
+        ins: list[list[Any]] = [self._leaves]
+        outs: list[list[Any]] = []
+        if params is not None:
+            ins.append(self.params())
+            outs.append(params)
+        elif all(self._is_ours[i] for i in numbers):
+            outs.append(self._leaves)
+        else:
+            within = [leaf if i in numbers else None for i, leaf in enumerate(self._leaves)]
+            outs.append(self._fresh(within))
+        for stage in stages:
+            ins += stage.old
+            outs += stage.new
+        if len(numbers) == 1:
+            arrays = [column[first] for column in (*ins, *outs)]
+            for blocks in _blocks(arrays, BLOCK // arrays[0].itemsize):
+                _work(stages, blocks[: len(ins)], blocks[len(ins) :], params is not None)
+        else:
+            gathered = [_joined([c[i] for i in numbers]) for c in ins]
+            wholes = []
+            for column in outs:
+                base = column[first].base
+                # What is fresh has been made in one piece, or not.
+                if self.donate or base is None or base.size != unit.size:
+                    base = np.empty(unit.size, column[first].dtype)
+                wholes.append(base)
+            _work(stages, gathered, wholes, params is not None)
+            for column, whole in zip(outs, wholes, strict=True):
+                if whole is not column[first].base:
+                    for i, start, stop, shape in unit.spans:
+                        column[i][...] = whole[start:stop].reshape(shape)
+        if params is None:
+            for i in numbers:
+                self._leaves[i], self._is_ours[i] = outs[0][i], True
+
+
+def _work(stages: list[_Stage], ins: list[Array], outs: list[Array], is_applied: bool) -> None:
+    """Take one block through all stages.
+
+    Args:
+        stages: What is to be done.
+        ins: The updates, the parameters if the updates are to be added to them, and what each
+            stage reads.
+        outs: Where the result goes, and what each stage writes.
+        is_applied: Whether the result is the sum of the two.
+    """
+    dtype, goals = ins[0].dtype, outs
+    if dtype.itemsize < 4 or any(stage.cast for stage in stages):
+        dtype = np.promote_types(dtype, np.float32)
+        ins = [x.astype(dtype) for x in ins]
+        outs = [np.empty(x.shape, dtype) for x in outs]
+    g = ins[0]
+    first, second, spare = np.empty((3, *g.shape), dtype)
+    if g.ndim == 0:
+        first, second, spare = np.array(first), np.array(second), np.array(spare)
+    read, written = 1 + is_applied, 1
+    for stage in stages:
+        old = ins[read : read + len(stage.old)]
+        new = outs[written : written + len(stage.new)]
+        read += len(old)
+        written += len(new)
+        g = stage.kernel(g, second if g is first else first, spare, old, new)
+    if is_applied:
+        np.add(ins[1], g, out=outs[0])
+    else:
+        np.copyto(outs[0], g)
+    if goals is not outs:
+        for goal, x in zip(goals, outs, strict=True):
+            np.copyto(goal, x, casting="same_kind")
+
+
+class _Unit(NamedTuple):
+    """Leaves that are worked on together, with their places in the array that they make."""
+
+    dtype: np.dtype[Any]
+    leaves: tuple[int, ...]
+    spans: tuple[tuple[int, int, int, Shape], ...]
+    size: int
+
+
+@lru_cache
+def _units(leaves: tuple[tuple[Shape, np.dtype[Any]], ...]) -> list[_Unit]:
+    """Put small leaves of one dtype together, as long as they fit into a block."""
+    groups: list[list[int]] = []
+    packs: dict[Any, list[int]] = {}
+    rooms: dict[Any, int] = {}
+    for i, (shape, dtype) in enumerate(leaves):
+        size = math.prod(shape) * dtype.itemsize
+        if size > BLOCK // 4:
+            groups.append([i])
+            continue
+        if rooms.get(dtype, 0) < size:
+            packs[dtype], rooms[dtype] = [], BLOCK
+            groups.append(packs[dtype])
+        packs[dtype].append(i)
+        rooms[dtype] -= size
+    return [_unit(group, leaves) for group in groups]
+
+
+def _unit(group: list[int], leaves: tuple[tuple[Shape, np.dtype[Any]], ...]) -> _Unit:
+    shapes = [leaves[i][0] for i in group]
+    stops = [0, *accumulate(math.prod(shape) for shape in shapes)]
+    spans = zip(group, stops, stops[1:], shapes, strict=False)
+    return _Unit(leaves[group[0]][1], (*group,), (*spans,), stops[-1])
+
+
+def _joined(parts: list[Array]) -> Array:
+    """All elements, one part after the other, read-only."""
+    try:
+        # A third of the time of np.concatenate, where parts are small and in order.
+        joined = b"".join(parts)  # type: ignore[arg-type]  # arrays are buffers, if in order
+        return np.frombuffer(joined, parts[0].dtype)
+    except (BufferError, ValueError):
+        return np.concatenate(parts, axis=None)
+
+
+def _numbered(like: Tree, leaves: list[Any]) -> Any:
+    """Collect the leaves, and give the tree with their numbers in their place."""
+    if type(like) is dict:
+        skeleton = {}
+        for step, child in like.items():
+            if type(child) is np.ndarray:
+                skeleton[step] = len(leaves)
+                leaves.append(child)
+            else:
+                skeleton[step] = _numbered(child, leaves)
+        return skeleton
+
+    def number(leaf: Any) -> int:
+        leaves.append(leaf)
+        return len(leaves) - 1
+
+    return tree.map(number, like)
+
+
+def _pick(skeleton: Any, other: Tree, leaves: list[Any]) -> None:
+    """Put the leaves of a tree in the order of the numbers."""
+    if type(skeleton) is not dict:
+        tree.map(lambda i, leaf: leaves.__setitem__(i, leaf), skeleton, other)
+    elif type(other) is dict and len(other) == len(skeleton):
+        for step, child in skeleton.items():
+            if type(child) is int:
+                leaves[child] = other[step]
+            else:
+                _pick(child, other[step], leaves)
+    else:
+        raise TreeError
+
+
+def _filled(skeleton: Any, leaves: list[Any]) -> Tree:
+    """The tree with leaves in the place of their numbers."""
+    if type(skeleton) is not dict:
+        return tree.map(leaves.__getitem__, skeleton)
+    filled = {}
+    for step, child in skeleton.items():
+        filled[step] = leaves[child] if type(child) is int else _filled(child, leaves)
+    return filled
+
+
+def _blocks(arrays: list[Array], size: int) -> Iterator[list[Array]]:
+    """The same parts of arrays of one shape, of about ``size`` elements."""
+    if arrays[0].size <= size:
+        yield arrays
+    elif all(array.flags.c_contiguous for array in arrays):
+        flat = [array.reshape(-1) for array in arrays]
+        for start in range(0, flat[0].size, size):
+            yield [array[start : start + size] for array in flat]
+    elif arrays[0][0].size > size:
+        for i in range(len(arrays[0])):
+            yield from _blocks([array[i] for array in arrays], size)
+    else:
+        rows = size // arrays[0][0].size
+        for start in range(0, len(arrays[0]), rows):
+            yield [array[start : start + rows] for array in arrays]

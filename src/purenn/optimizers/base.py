@@ -1,0 +1,158 @@
+"""What an optimizer is, optax's pair of pure functions, and how several make one.
+
+    opt_state = optimizer.init(params)
+    updates, opt_state = optimizer.update(grads, opt_state, params)
+    params = apply_updates(params, updates)
+
+or the last two lines in one pass through memory::
+
+    params, opt_state = apply_gradients(optimizer, grads, opt_state, params)
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from purenn.errors import DtypeError, TreeError
+from purenn.optimizers._sweep import Sweep
+from purenn.tree import Tree
+
+
+class GradientTransformation(NamedTuple):
+    """A pair of pure functions.
+
+    Attributes:
+        init: ``params -> opt_state``. It raises DtypeError, naming the path, where a parameter is
+            no array of a floating dtype.
+        update: ``(grads, opt_state, params=None, *, donate=False, **extra) -> (updates,
+            opt_state)``. With ``donate`` the arrays of ``grads`` and ``opt_state`` are written to:
+            what is returned is in them. What a transformation may want to know besides, as the
+            loss, is passed on in ``extra``. It raises TreeError, ShapeError or DtypeError, naming
+            the path, where the trees do not fit each other, and DomainError where an array that
+            is donated cannot be written to.
+        sweep: How :func:`chain` does it in one pass through memory with its neighbours; None for
+            what cannot be done so, as a pair of your own.
+    """
+
+    init: Callable[[Tree], Any]
+    update: Callable[..., tuple[Tree, Any]]
+    sweep: Callable[[Sweep, Any], Any] | None = None
+
+
+class EmptyState(NamedTuple):
+    """The state of what remembers nothing."""
+
+
+def swept(
+    init: Callable[[Tree], Any], sweep: Callable[[Sweep, Any], Any]
+) -> GradientTransformation:
+    """Make a transformation of what it does in a sweep, ``(run, state) -> state``."""
+
+    def update(
+        grads: Tree, state: Any, params: Tree = None, *, donate: bool = False, **extra: Any
+    ) -> tuple[Tree, Any]:
+        run = Sweep(grads, params, donate, **extra)
+        state = sweep(run, state)
+        return run.updates(), state
+
+    return GradientTransformation(init, update, sweep)
+
+
+def stateless(sweep: Callable[[Sweep], None]) -> GradientTransformation:
+    """Make a transformation that remembers nothing."""
+
+    def advance(run: Sweep, state: EmptyState) -> EmptyState:
+        sweep(run)
+        return state
+
+    return swept(lambda params: EmptyState(), advance)
+
+
+def advance(transformation: GradientTransformation, run: Sweep, state: Any) -> Any:
+    """Take part in a sweep; what cannot, gets the updates as they are by then."""
+    if transformation.sweep is not None:
+        return transformation.sweep(run, state)
+    updates, state = transformation.update(run.updates(), state, run.params_tree(), **run.extra)
+    run.replace(updates)
+    return state
+
+
+def chain(*transformations: GradientTransformation) -> GradientTransformation:
+    """Several transformations, one after the other, in one pass through memory.
+
+    The state is the tuple of their states.
+
+    Raises:
+        DtypeError: one of them is no transformation.
+    """
+    for i, part in enumerate(transformations):
+        if not isinstance(part, GradientTransformation):
+            raise DtypeError(
+                f"chain: transformations[{i}] is a {type(part).__name__}, expected a "
+                "GradientTransformation"
+            )
+
+    def init(params: Tree) -> tuple[Any, ...]:
+        return tuple(part.init(params) for part in transformations)
+
+    def sweep(run: Sweep, state: tuple[Any, ...]) -> tuple[Any, ...]:
+        if type(state) is not tuple or len(state) != len(transformations):
+            raise TreeError(
+                f"chain: opt_state is {_told(state)}, expected a tuple of "
+                f"{len(transformations)} states"
+            )
+        return tuple(
+            [advance(part, run, inner) for part, inner in zip(transformations, state, strict=True)]
+        )
+
+    return swept(init, sweep)
+
+
+def _told(state: Any) -> str:
+    return f"a tuple of {len(state)}" if type(state) is tuple else f"a {type(state).__name__}"
+
+
+def identity() -> GradientTransformation:
+    """Leave the updates as they are."""
+    return stateless(lambda run: None)
+
+
+def apply_gradients(
+    optimizer: GradientTransformation,
+    grads: Tree,
+    opt_state: Any,
+    params: Tree,
+    *,
+    donate: bool = False,
+    **extra: Any,
+) -> tuple[Tree, Any]:
+    """``optimizer.update`` and :func:`apply_updates` in one pass through memory.
+
+    Args:
+        optimizer: Whose step is taken.
+        grads: Gradients, a tree like ``params``.
+        opt_state: The state of the optimizer.
+        params: Parameters.
+        donate: Whether the arrays of ``opt_state`` and ``params``, and where need be those of
+            ``grads``, are written to, so that no others of their size are allocated.
+        extra: What the optimizer may want to know besides.
+
+    Returns:
+        ``(params, opt_state)`` after the step.
+
+    Raises:
+        TreeError, ShapeError, DtypeError: the trees do not fit; the message names the path.
+        DomainError: an array that is donated is read-only, or donated twice.
+    """
+    run = Sweep(grads, params, donate, **extra)
+    opt_state = advance(optimizer, run, opt_state)
+    return run.apply(), opt_state
+
+
+def apply_updates(params: Tree, updates: Tree, *, donate: bool = False) -> Tree:
+    """``params + updates``, leaf by leaf; with ``donate`` in the arrays of ``params``.
+
+    Raises:
+        TreeError, ShapeError, DtypeError: the trees do not fit; the message names the path.
+        DomainError: an array that is donated is read-only, or donated twice.
+    """
+    return Sweep(updates, params, donate, name="updates").apply()

@@ -1,0 +1,169 @@
+"""Transformations of some parameters only, chosen by the path that leads to them."""
+
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from purenn import tree
+from purenn.errors import DomainError, DtypeError, TreeError
+from purenn.optimizers._common import check_state
+from purenn.optimizers._sweep import Blocks, MaskedNode, Sweep
+from purenn.optimizers.base import GradientTransformation, advance, stateless, swept
+from purenn.tree import Path, Tree
+from purenn.typing import Array
+
+Mask: TypeAlias = Callable[[Path], bool] | Tree
+"""Which leaves: a function of the path, such as :func:`purenn.regularizers.is_weight`, or a tree
+of booleans like the parameters, in which one may stand for a whole subtree. (optax's function is
+one of the parameters; it can be called beforehand.)"""
+
+
+class MaskedState(NamedTuple):
+    """The state of the inner transformation, with a MaskedNode for each leaf left alone."""
+
+    inner_state: Any
+
+
+class PartitionState(NamedTuple):
+    """A MaskedState per label."""
+
+    inner_states: dict[Any, MaskedState]
+
+
+def masked(inner: GradientTransformation, mask: Mask) -> GradientTransformation:
+    """Transform only some leaves; the others pass as they are.
+
+    Args:
+        inner: What is done to them.
+        mask: Which.
+
+    Raises:
+        TreeError: ``init`` and the update raise it where a tree of booleans does not fit.
+        DtypeError: they raise it where the mask gives anything but booleans.
+    """
+    _check_transformation("masked", "inner", inner)
+    is_chosen = _by_path("masked", "mask", mask)
+
+    def chosen(path: Path) -> bool:
+        found = is_chosen(path)
+        if not isinstance(found, bool | np.bool_):
+            raise DtypeError(
+                f"masked: mask at {tree.show(path) or 'the root'} is {found!r}, expected a bool"
+            )
+        return bool(found)
+
+    def init(params: Tree) -> MaskedState:
+        return MaskedState(
+            inner.init(
+                tree.map_with_path(
+                    lambda path, leaf: leaf if chosen(path) else MaskedNode(), params
+                )
+            )
+        )
+
+    def sweep(run: Sweep, state: MaskedState) -> MaskedState:
+        check_state("masked", state, MaskedState)
+        return MaskedState(advance(inner, run.within(chosen), state.inner_state))
+
+    return swept(init, sweep)
+
+
+def partition(
+    transforms: Mapping[Any, GradientTransformation],
+    param_labels: Callable[[Path], Hashable] | Tree,
+) -> GradientTransformation:
+    """Give each group of parameters a transformation of its own.
+
+    Args:
+        transforms: A transformation per label.
+        param_labels: The label of each leaf: a function of the path, or a tree of labels like the
+            parameters, in which one may stand for a whole subtree.
+
+    Raises:
+        DomainError: ``init`` and the update raise it where a leaf has a label that is not in
+            ``transforms``.
+        TreeError: they raise it where a tree of labels does not fit.
+    """
+    label_of = _by_path("partition", "param_labels", param_labels)
+
+    def known(path: Path) -> Any:
+        label = label_of(path)
+        if label not in transforms:
+            raise DomainError(
+                f"partition: params{tree.show(path)} has the label {label!r}, expected one of "
+                f"{[*transforms]}"
+            )
+        return label
+
+    def is_in(label: Any) -> Callable[[Path], bool]:
+        return lambda path: bool(known(path) == label)
+
+    parts = {label: masked(part, is_in(label)) for label, part in transforms.items()}
+
+    def init(params: Tree) -> PartitionState:
+        return PartitionState({label: part.init(params) for label, part in parts.items()})
+
+    def sweep(run: Sweep, state: PartitionState) -> PartitionState:
+        check_state("partition", state, PartitionState)
+        if state.inner_states.keys() != parts.keys():
+            raise TreeError(
+                f"partition: opt_state has labels {[*state.inner_states]}, expected {[*parts]}"
+            )
+        return PartitionState(
+            {label: advance(part, run, state.inner_states[label]) for label, part in parts.items()}
+        )
+
+    return swept(init, sweep)
+
+
+def set_to_zero() -> GradientTransformation:
+    """Take no step at all."""
+
+    def kernel(g: Array, u: Array, t: Array, old: Blocks, new: Blocks) -> Any:
+        u[...] = 0
+        return u
+
+    def sweep(run: Sweep) -> None:
+        run.each(kernel)
+
+    return stateless(sweep)
+
+
+def freeze(mask: Mask) -> GradientTransformation:
+    """Keep the leaves that are chosen as they are.
+
+    It belongs at the end of a chain: what comes after could move them again, as weight decay does.
+    The arguments and what is raised are those of :func:`masked`.
+    """
+    return masked(set_to_zero(), mask)
+
+
+def _by_path(name: str, argument: str, choice: Any) -> Callable[[Path], Any]:
+    """A function of the path as it is, a tree as a function of the path."""
+    if callable(choice):
+        return choice  # type: ignore[no-any-return]
+
+    def found(path: Path) -> Any:
+        node: Any = choice
+        for i, step in enumerate(path):
+            if not isinstance(node, dict | list | tuple):
+                break
+            children = node if isinstance(node, dict) else dict(enumerate(node))
+            if step not in children:
+                where = tree.show(path[: i + 1])
+                raise TreeError(f"{name}: {argument} has nothing at {where}, where params has")
+            node = children[step]
+        if isinstance(node, dict | list):
+            kind, where = type(node).__name__, tree.show(path) or "the root"
+            raise TreeError(f"{name}: {argument} has a {kind} at {where}, where params has a leaf")
+        return node
+
+    return found
+
+
+def _check_transformation(name: str, argument: str, value: Any) -> None:
+    if not isinstance(value, GradientTransformation):
+        raise DtypeError(
+            f"{name}: {argument} is a {type(value).__name__}, expected a GradientTransformation"
+        )

@@ -1,0 +1,98 @@
+"""Updates times a number: constant, scheduled, or the learning rate."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from purenn.contract import check_number
+from purenn.errors import DtypeError
+from purenn.optimizers._common import (
+    ScalarOrSchedule,
+    Schedule,
+    check_scalar_or_schedule,
+    check_state,
+    counted,
+    scalar_at,
+    steps,
+    zero,
+)
+from purenn.optimizers._sweep import Blocks, Sweep
+from purenn.optimizers.base import GradientTransformation, identity, stateless, swept
+from purenn.typing import Array
+
+
+class ScaleByScheduleState(NamedTuple):
+    """How many steps were taken, int32."""
+
+    count: Array  # type: ignore[assignment]  # optax's name hides tuple.count
+
+
+def scale(step_size: float | int) -> GradientTransformation:
+    """Multiply by a number.
+
+    Args:
+        step_size: The number, finite.
+
+    Raises:
+        DomainError: it is not finite.
+        DtypeError: it is no number.
+    """
+    factor = check_number("scale", "step_size", step_size)
+    return stateless(lambda run: _scale(run, factor))
+
+
+def scale_by_schedule(step_size_fn: Schedule) -> GradientTransformation:
+    """Multiply by what a schedule gives for the number of steps taken before.
+
+    Args:
+        step_size_fn: ``count -> number``.
+
+    Raises:
+        DtypeError: it is no function. The update raises it where the function gives no number,
+            and DomainError where that is not finite.
+    """
+    if not callable(step_size_fn):
+        raise DtypeError(
+            f"scale_by_schedule: step_size_fn is {step_size_fn!r}, expected a schedule"
+        )
+    name = "scale_by_schedule"
+
+    def sweep(run: Sweep, state: ScaleByScheduleState) -> ScaleByScheduleState:
+        check_state(name, state, ScaleByScheduleState)
+        count = steps(name, state.count)
+        _scale(run, check_number(name, f"step_size_fn({count})", step_size_fn(count)))
+        return ScaleByScheduleState(counted(count + 1))
+
+    return swept(lambda params: ScaleByScheduleState(zero()), sweep)
+
+
+def scale_by_learning_rate(
+    learning_rate: ScalarOrSchedule | None = None, *, flip_sign: bool = True
+) -> GradientTransformation:
+    """Multiply by −η, which makes gradients into a descent.
+
+    Args:
+        learning_rate: η, a number or a schedule of it, finite and ≥ 0; None leaves the updates as
+            they are, and does not turn them around either, as in optax.
+        flip_sign: Whether to turn them around.
+
+    Raises:
+        DomainError: η is negative or not finite; the update raises it where a schedule gives such.
+        DtypeError: η is neither a number nor a function.
+    """
+    if learning_rate is None:
+        return identity()
+    name = "scale_by_learning_rate"
+    check_scalar_or_schedule(name, "learning_rate", learning_rate)
+    sign = -1 if flip_sign else 1
+    if not callable(learning_rate):
+        return scale(sign * learning_rate)
+    schedule = learning_rate
+    return scale_by_schedule(lambda count: sign * scalar_at(name, "learning_rate", schedule, count))
+
+
+def _scale(run: Sweep, factor: float) -> None:
+    def kernel(g: Array, u: Array, t: Array, old: Blocks, new: Blocks) -> Any:
+        return np.multiply(g, factor, out=u)
+
+    run.each(kernel)
