@@ -86,8 +86,8 @@ def assert_agrees(
         hyperparams: Numbers for both, by name.
         seed: Of the trees.
         dtype: Of the trees.
-        rtol: What may differ, relative to each entry, or where ``signed`` to the largest that its
-            leaf had so far; 1e-12 in float64 and rounding of some operations in float32.
+        rtol: What may differ, relative to each entry, or where entries cancel (parameters; all
+            where ``signed``) to the largest that the leaf had so far; 1e-12 in float64 and rounding of some operations in float32.
         signed: Whether gradients change their signs.
         static: What else both are made with, and optax' program is compiled for.
         ours_static: The same for ours, where it is said otherwise there.
@@ -113,7 +113,8 @@ def assert_agrees(
             for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(theirs_), strict=True):
                 assert isinstance(a, np.ndarray), what
                 assert (a.shape, a.dtype) == (b[i].shape, b.dtype), what
-                scale = np.max(np.abs(b[: i + 1]), initial=0.0) if signed else np.abs(b[i])
+                cancels = signed or what == "params"
+                scale = np.max(np.abs(b[: i + 1]), initial=0.0) if cancels else np.abs(b[i])
                 assert np.all((np.abs(a - b[i]) <= rtol * scale + tiny) | (a == b[i])), (
                     f"{what} after step {i + 1}: got {a}, expected {b[i]}"
                 )
