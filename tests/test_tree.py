@@ -146,8 +146,8 @@ def test_norm_is_right_at_any_magnitude(leaves: Any) -> None:
 @given(st.integers(0, 2**32))
 def test_norm_is_that_of_optax(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    shapes = rng.integers(0, 50, (3, 2))
-    values = {"a": [rng.normal(size=shape) for shape in shapes], "b": (rng.normal(size=20_000),)}
+    sizes = [(1,), (40, 7), (0, 3), (20_000,)]
+    values = {"a": [rng.normal(size=size) * 10.0 ** rng.integers(-9, 9) for size in sizes]}
     np.testing.assert_allclose(tree.norm(values), jax.jit(optax.tree.norm)(values), rtol=1e-12)
 
 
@@ -157,6 +157,7 @@ def test_norm_of_a_few_numbers() -> None:
     assert type(tree.norm(pythagoras)) is float
     assert tree.norm({}) == tree.norm(np.zeros((0, 3))) == tree.norm(np.zeros(3)) == 0
     assert tree.norm(np.full(4, 1e200)) == 2e200
+    assert tree.norm(np.full(4, 1e-160)) == 2e-160
     assert tree.norm(np.full(4, 5e-324)) == 1e-323
     assert tree.norm(np.full(4, 1.7e308)) == np.inf
 
