@@ -1,164 +1,36 @@
-"""The product beside optax, the search beside its conditions, the minima beside SciPy's."""
+"""The steps beside the Wolfe conditions, the minima beside SciPy's."""
 
 import functools
-import inspect
 import re
-from collections.abc import Callable
 from typing import Any
 
 import hypothesis.strategies as st
-import jax
 import numpy as np
-import optax
 import pytest
 import scipy.optimize
 from hypothesis import given, settings
 
-from purenn import layers, random, regularizers, training, tree
+from purenn import tree
 from purenn.errors import DomainError, DtypeError, ShapeError, TreeError
-from purenn.ops import losses
 from purenn.optimizers import apply_updates
 from purenn.optimizers.lbfgs import (
     LBFGSState,
-    ScaleByLBFGSState,
     lbfgs,
     scale_by_lbfgs,
     value_and_grad_from_state,
 )
 from purenn.optimizers.line_search import wolfe_line_search
-
-ValueAndGrad = Callable[[Any], tuple[Any, Any]]
-
-SHAPES = st.dictionaries(
-    st.sampled_from("abc"),
-    st.dictionaries(
-        st.sampled_from(["kernel", "bias"]),
-        st.lists(st.integers(0, 4), max_size=3).map(tuple),
-        min_size=1,
-    ),
-    min_size=1,
+from tests.optimizers.problems import (
+    SEEDS,
+    ValueAndGrad,
+    assert_close,
+    classifier,
+    convex,
+    draw_tree,
+    frozen,
+    quadratic,
+    rosenbrock,
 )
-SEEDS = st.integers(0, 2**32)
-
-
-def frozen(x: Any) -> Any:
-    """Read-only leaves: what writes to them fails."""
-    for leaf in tree.leaves(x):
-        leaf.setflags(write=False)
-    return x
-
-
-def draw_tree(rng: Any, shapes: Any, dtype: Any = np.float64) -> Any:
-    return {
-        step: draw_tree(rng, its, dtype)
-        if isinstance(its, dict)
-        else np.asarray(rng.normal(size=its), dtype)
-        for step, its in shapes.items()
-    }
-
-
-def convex(rng: Any, like: Any) -> ValueAndGrad:
-    """½⟨x, A·x⟩ + Σlog cosh(x − c) over all leaves, with A's eigenvalues from 1 to 10."""
-    x0, unravel = tree.ravel(like)
-    q = np.linalg.qr(rng.normal(size=(x0.size, x0.size)))[0]
-    a, c = q @ np.diag(np.geomspace(1, 10, x0.size)) @ q.T, rng.normal(size=x0.size)
-
-    def value_and_grad(params: Any) -> tuple[Any, Any]:
-        x = tree.ravel(params)[0]
-        grads = a @ x + np.tanh(x - c)
-        return 0.5 * x @ a @ x + np.sum(np.log(np.cosh(x - c))), unravel(grads)
-
-    return value_and_grad
-
-
-def assert_close(got: Any, expected: Any, rtol: float) -> None:
-    """Relative to the largest entry of the leaf, for entries that are differences."""
-    tree.check_like("expected", jax.tree.map(np.asarray, expected), got)
-    for (path, x), y in zip(tree.leaves_with_paths(got), jax.tree.leaves(expected), strict=True):
-        atol = rtol * float(np.max(np.abs(y), initial=0))
-        np.testing.assert_allclose(x, y, rtol=0, atol=atol, err_msg=tree.show(path))
-
-
-@settings(max_examples=5)
-@given(SHAPES, SEEDS, st.integers(1, 12), st.booleans(), st.floats(-2, 2))
-def test_50_products_are_those_of_optax(
-    shapes: Any, seed: int, memory_size: int, scaled: bool, exponent: float
-) -> None:
-    rng = np.random.default_rng(seed)
-    params = draw_tree(rng, shapes)
-    value_and_grad = convex(rng, params)
-    ours, theirs = scale_by_lbfgs(memory_size, scaled), optax.scale_by_lbfgs(memory_size, scaled)
-    state, their_state = ours.init(params), theirs.init(params)
-    their_update = jax.jit(theirs.update)
-    for _ in range(50):
-        params = frozen(tree.map(lambda x: np.asarray(10**exponent * x), draw_tree(rng, shapes)))
-        grads = frozen(value_and_grad(params)[1])
-        updates, state = ours.update(grads, frozen(state), params)
-        their_updates, their_state = their_update(grads, their_state, params)
-        assert_close(updates, their_updates, 1e-12)
-        assert_close(state._asdict(), their_state._asdict(), 1e-12)
-    assert type(state).__name__ == type(their_state).__name__
-    assert state._fields == their_state._fields
-
-
-def arbitrary(seed: int, size: int, count: int) -> list[Any]:
-    """Points and gradients that have nothing to do with each other."""
-    rng = np.random.default_rng(seed)
-    return [({"x": x}, {"x": g}) for x, g in rng.normal(size=(count, 2, size))]
-
-
-@settings(max_examples=50)
-@given(SEEDS, st.integers(1, 6), st.integers(1, 4), st.booleans())
-def test_the_product_descends_whatever_the_curvature(
-    seed: int, size: int, memory_size: int, scaled: bool
-) -> None:
-    transformation = scale_by_lbfgs(memory_size, scaled)
-    pairs = arbitrary(seed, size, 12)
-    state = transformation.init(pairs[0][0])
-    for (before, old), (params, grads) in zip([*pairs[:1], *pairs], pairs, strict=False):
-        updates, state = transformation.update(grads, state, params)
-        assert np.dot(updates["x"], grads["x"]) > 0
-        s, y = params["x"] - before["x"], grads["x"] - old["x"]
-        row = (int(state.count) - 2) % memory_size
-        if s @ y > 0:
-            assert state.weights_memory[row] == 1 / (s @ y)
-        else:
-            assert state.weights_memory[row] == 0
-
-
-@settings(max_examples=50)
-@given(SEEDS, st.integers(1, 6), st.integers(1, 8), st.booleans())
-def test_the_product_is_that_of_the_matrix(
-    seed: int, size: int, memory_size: int, scaled: bool
-) -> None:
-    """H written out, from the pairs of positive curvature alone."""
-    rng = np.random.default_rng(seed)
-    a = np.diag(np.geomspace(1, 10, size))
-    transformation = scale_by_lbfgs(memory_size, scaled)
-    x, g = np.zeros(size), rng.normal(size=size)
-    state = transformation.init({"x": x})
-    pairs: list[Any] = []
-    for _ in range(12):
-        updates, state = transformation.update({"x": g}, state, {"x": x})
-        kept = [(s, y) for s, y in pairs[-memory_size:] if s @ y > 0]
-        h = np.eye(size)
-        if scaled and kept:
-            s, y = kept[-1]
-            h *= (s @ y) / (y @ y)
-        elif scaled:
-            h /= max(1.0, float(np.linalg.norm(g)))
-        for s, y in kept:
-            rho = 1 / (s @ y)
-            v = np.eye(size) - rho * np.outer(y, s)
-            h = v.T @ h @ v + rho * np.outer(s, s)
-        np.testing.assert_allclose(updates["x"], h @ g, rtol=0, atol=1e-12 * np.abs(h).sum())
-        if kept:
-            s, y = kept[-1]
-            np.testing.assert_allclose(h @ y, s, rtol=0, atol=1e-12 * np.abs(h).sum() * 10)
-        s = rng.normal(size=size)
-        y = rng.choice([1, 1, -1]) * (a @ s)
-        pairs.append((s, y))
-        x, g = x + s, g + y
 
 
 def run(
@@ -199,7 +71,10 @@ def assert_step(value_and_grad: ValueAndGrad, before: Any, after: Any) -> None:
     wide = functools.partial(tree.map, lambda x: x.astype(np.float64))
     direction = tree.map(np.subtract, wide(after), wide(before))
     slope, its_slope = [
-        sum(np.vdot(g, d) for g, d in zip(tree.leaves(wide(gs)), tree.leaves(direction)))
+        sum(
+            np.vdot(g, d)
+            for g, d in zip(tree.leaves(wide(gs)), tree.leaves(direction), strict=True)
+        )
         for gs in (grads, its_grads)
     ]
     eps = max(float(np.finfo(leaf.dtype).eps) for leaf in tree.leaves(before))
@@ -220,55 +95,10 @@ def scipy_run(value_and_grad: ValueAndGrad, params: Any) -> Any:
     return scipy.optimize.minimize(flat, x0, jac=True, method="L-BFGS-B", options=options)
 
 
-def rosenbrock(size: int, seed: int) -> tuple[ValueAndGrad, Any]:
-    start = np.resize([-1.2, 1.0], size) + 0.1 * np.random.default_rng(seed).normal(size=size)
-
-    def value_and_grad(params: Any) -> tuple[Any, Any]:
-        x, y = params["x"][:-1], params["x"][1:]
-        grads = np.zeros(size)
-        grads[:-1] = -400 * x * (y - x * x) - 2 * (1 - x)
-        grads[1:] += 200 * (y - x * x)
-        return np.sum(100 * (y - x * x) ** 2 + (1 - x) ** 2), {"x": grads}
-
-    return value_and_grad, {"x": start}
-
-
-def quadratic(size: int, seed: int) -> tuple[ValueAndGrad, Any]:
-    """½(x − c)ᵀA(x − c) + 1, condition 1e4."""
-    rng = np.random.default_rng(seed)
-    q = np.linalg.qr(rng.normal(size=(size, size)))[0]
-    a, c = q @ np.diag(np.geomspace(1e-2, 1e2, size)) @ q.T, rng.normal(size=size)
-
-    def value_and_grad(params: Any) -> tuple[Any, Any]:
-        grads = a @ (params["x"] - c)
-        return 1 + 0.5 * (params["x"] - c) @ grads, {"x": grads}
-
-    return value_and_grad, {"x": np.zeros(size)}
-
-
-def classifier(hidden: int, seed: int, dtype: Any = np.float64) -> tuple[ValueAndGrad, Any]:
-    """Softmax regression, or with tanh units before it, on 60 points."""
-    rng = np.random.default_rng(seed)
-    x = rng.normal(size=(60, 4)).astype(dtype)
-    labels = (x @ rng.normal(size=(4, 3)) + rng.normal(size=(60, 3))).argmax(1)
-    parts = {"hidden": layers.dense(hidden), "act": layers.tanh} if hidden else {}
-    model = layers.serial(**parts, out=layers.dense(3))
-    objective = training.objective(
-        model, losses.softmax_cross_entropy_with_integer_labels, regularizers.l2(1e-2)
-    )
-    params, state, _ = model.init(random.key(seed % 2**31), (4,), dtype)
-
-    def value_and_grad(params: Any) -> tuple[Any, Any]:
-        (value, _), grads = objective.value_and_grad(params, state, (x, labels))
-        return value, grads
-
-    return value_and_grad, params
-
-
 @pytest.mark.parametrize(
     ("make", "sizes"), [(rosenbrock, (2, 20)), (quadratic, (2, 8)), (classifier, (0, 0))]
 )
-@settings(max_examples=3)
+@settings(max_examples=2)
 @given(data=st.data(), seed=SEEDS)
 def test_it_finds_the_minimum_that_scipy_finds_in_as_many_evaluations(
     make: Any, sizes: Any, data: st.DataObject, seed: int
@@ -282,7 +112,7 @@ def test_it_finds_the_minimum_that_scipy_finds_in_as_many_evaluations(
     assert evaluations <= 2 * theirs.nfev
 
 
-@settings(max_examples=8)
+@settings(max_examples=4)
 @given(SEEDS, st.sampled_from([np.float32, np.float64]), st.sampled_from([1e-3, 1.0, 1e3]))
 def test_every_step_of_a_network_satisfies_the_wolfe_conditions(
     seed: int, dtype: Any, learning_rate: float
@@ -290,7 +120,7 @@ def test_every_step_of_a_network_satisfies_the_wolfe_conditions(
     """A loss that is not convex; the steps end where they say, bit for bit, and never climb."""
     value_and_grad, params = classifier(3, seed, dtype)
     first = float(value_and_grad(params)[0])
-    value, _, params = run(value_and_grad, params, 12, learning_rate=learning_rate)
+    value, _, params = run(value_and_grad, params, 6, learning_rate=learning_rate)
     assert value < 0.9 * first
     assert {leaf.dtype for leaf in tree.leaves(params)} == {np.dtype(dtype)}
 
@@ -300,13 +130,8 @@ def step_of(
 ) -> tuple[Any, LBFGSState]:
     optimizer = lbfgs(**options)
     value, grads = value_and_grad(params)
-    return optimizer.update(  # type: ignore[no-any-return]
-        grads,
-        state or optimizer.init(params),
-        params,
-        value=value,
-        value_and_grad_fn=value_and_grad,
-    )
+    state = state or optimizer.init(params)
+    return optimizer.update(grads, state, params, value=value, value_and_grad_fn=value_and_grad)
 
 
 def test_a_barrier_is_kept_away_from() -> None:
@@ -325,22 +150,25 @@ def test_a_barrier_is_kept_away_from() -> None:
 
 
 def test_at_the_minimum_nothing_is_evaluated_and_nothing_moves() -> None:
-    value_and_grad, params = quadratic(3, 0)
-    best = {"x": np.linalg.solve(np.eye(3), params["x"])}
-    updates, state = step_of(lambda p: (0.5 * p["x"] @ p["x"], {"x": p["x"]}), best)
+    updates, state = step_of(lambda p: (0.5 * p["x"] @ p["x"], {"x": p["x"]}), {"x": np.zeros(3)})
     assert not updates["x"].any()
-    assert (state.evaluations, state.learning_rate, state.memory.count) == (0, 0, 1)
+    assert not state.learning_rate
+    assert not state.evaluations
+    assert state.memory.count == 1
 
 
 def test_a_step_that_finds_nothing_better_is_0_and_forgets() -> None:
     value_and_grad, params = rosenbrock(4, 0)
     _, state = step_of(value_and_grad, params)
     assert state.memory.weights_memory.any()
-    lying = lambda p: (1.0 + np.abs(p["x"]).sum(), {"x": -np.ones(4)})  # noqa: E731
+
+    def lying(params: Any) -> tuple[Any, Any]:
+        return 1.0 + np.abs(params["x"]).sum(), {"x": -np.ones(4)}
+
     updates, state = step_of(lying, {"x": np.zeros(4)}, state)
     assert not updates["x"].any()
-    assert (state.learning_rate, state.value) == (0, 1)
-    assert state.evaluations > 0
+    assert state.value == 1
+    assert state.evaluations > 0 == state.learning_rate
     assert not state.memory.weights_memory.any()
 
 
@@ -355,7 +183,7 @@ def test_a_direction_that_does_not_descend_gives_way_to_the_gradient() -> None:
     assert after.learning_rate > 0
 
 
-@settings(max_examples=10)
+@settings(max_examples=4)
 @given(SEEDS)
 def test_pairs_are_of_one_batch_and_rows_turn_round(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -382,7 +210,7 @@ def test_pairs_are_of_one_batch_and_rows_turn_round(seed: int) -> None:
 def test_a_donated_memory_is_written_to_and_the_numbers_are_the_same() -> None:
     value_and_grad, params = rosenbrock(3, 0)
     optimizer = lbfgs()
-    kept = given_up = optimizer.init(params)
+    kept, given_up = optimizer.init(params), optimizer.init(params)
     for _ in range(4):
         value, grads = value_and_grad(params)
         call = functools.partial(
@@ -432,7 +260,7 @@ def test_the_first_step_that_is_tried_is_the_rate_in_directions() -> None:
         points.clear()
         step_of(value_and_grad, {"x": x}, learning_rate=rate)
         np.testing.assert_allclose(points[1], x - size * x / 5, rtol=1e-15)
-    search = functools.partial(wolfe_line_search, max_steps=1, c2=1e-9)
+    search = functools.partial(wolfe_line_search, max_steps=1, c1=1e-10, c2=1e-9)
     _, state = step_of(value_and_grad, {"x": x}, linesearch=search)
     assert state.evaluations == 1
 
@@ -440,7 +268,11 @@ def test_the_first_step_that_is_tried_is_the_rate_in_directions() -> None:
 def test_the_extremes_of_float64_do_no_harm() -> None:
     """Where squares underflow or overflow it still descends, or stands still."""
     for scale in (1e-300, 1e-160, 1e150, 1e200, 1e300):
-        value_and_grad = lambda p, k=scale: (0.5 * k * (p["x"] @ p["x"]), {"x": k * p["x"]})  # noqa: E731
+
+        def value_and_grad(params: Any, scale: float = scale) -> tuple[Any, Any]:
+            x = params["x"]
+            return 0.5 * scale * (x @ x), {"x": scale * x}
+
         params: Any = {"x": np.array([3.0, -4.0])}
         state: Any = None
         for _ in range(5):
@@ -462,6 +294,7 @@ def test_what_is_not_finite_is_refused_by_path(bad: float) -> None:
         step_of(lambda p: (bad, params), params)
 
 
+@pytest.mark.usefixtures("unannotated")
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
@@ -499,31 +332,34 @@ def test_an_update_that_does_not_fit_is_refused(
     call: Any = {"grads": ones, "state": optimizer.init(ones), "params": ones, "value": 1.0}
     call |= {"value_and_grad_fn": lambda p: (1.0, ones)} | change
     with pytest.raises(error, match=re.escape(message)):
-        inspect.unwrap(optimizer.update)(**call)
+        optimizer.update(**call)
     if change.keys() & {"grads", "params"}:
         product = scale_by_lbfgs()
         with pytest.raises(error, match=re.escape(message)):
             product.update(call["grads"], product.init(ones), call["params"])
 
 
+@pytest.mark.usefixtures("unannotated")
 @pytest.mark.parametrize("make", [scale_by_lbfgs, lbfgs])
 def test_options_outside_their_domain_are_refused(make: Any) -> None:
-    name, bare = make.__name__, inspect.unwrap(make)
+    name = make.__name__
     with pytest.raises(DomainError, match=f"{name}: memory_size is 0, expected at least 1"):
         make(memory_size=0)
     with pytest.raises(DtypeError, match=rf"{name}: memory_size is 2\.0, expected an int"):
-        bare(memory_size=2.0)
+        make(memory_size=2.0)
     with pytest.raises(DtypeError, match=f"{name}: scale_init_precond is 1, expected a bool"):
-        bare(scale_init_precond=1)
+        make(scale_init_precond=1)
     with pytest.raises(DtypeError, match=rf'{name}: params\["w"\] has dtype int64'):
         make().init({"w": np.ones(2, np.int64)})
 
 
+@pytest.mark.usefixtures("unannotated")
 @pytest.mark.parametrize("wrong", [-1.0, np.inf, np.nan])
 def test_rates_outside_their_domain_are_refused(wrong: float) -> None:
+    bad: Any = None
     with pytest.raises(DomainError, match=f"lbfgs: learning_rate is {wrong}, expected a finite"):
         lbfgs(wrong)
     with pytest.raises(DomainError, match=rf"lbfgs: learning_rate\(0\) is {wrong}, expected a fin"):
         step_of(lambda p: (1.0, p), {"w": np.ones(2)}, learning_rate=lambda count: wrong)
     with pytest.raises(DtypeError, match="lbfgs: linesearch is None, expected a function"):
-        inspect.unwrap(lbfgs)(linesearch=None)
+        lbfgs(linesearch=bad)

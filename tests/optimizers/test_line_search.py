@@ -1,6 +1,5 @@
 """A step satisfies what it is said to satisfy, by an evaluation of its own."""
 
-import inspect
 import math
 from collections.abc import Callable
 from typing import Any
@@ -174,7 +173,7 @@ def test_slopes_that_values_contradict_are_not_believed(slope: float, level: flo
 @settings(max_examples=100)
 @given(st.integers(0, 2**32), st.integers(1, 12), st.floats(-3, 3).map(lambda x: 10.0**x))
 def test_nothing_makes_it_climb(seed: int, max_steps: int, init_step: float) -> None:
-    """Values and slopes that have nothing to do with each other: it takes the lowest it has seen."""
+    """Values and slopes that have nothing to do with each other: it takes the lowest."""
     seen: dict[float, tuple[float, float]] = {}
     rng = np.random.default_rng(seed)
 
@@ -252,8 +251,9 @@ def test_numbers_outside_their_domain_are_refused(case: Any, wrong: float) -> No
     assert str(error.value) == message
 
 
+@pytest.mark.usefixtures("unannotated")
 def test_what_is_no_number_or_no_function_is_refused() -> None:
-    bare: Any = inspect.unwrap(wolfe_line_search)
+    bare: Any = wolfe_line_search
     with pytest.raises(DtypeError, match="value_and_slope is 3, expected a function"):
         bare(3, 1.0, -1.0)
     with pytest.raises(DtypeError, match="c1 is '1', expected a number"):
