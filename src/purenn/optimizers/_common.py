@@ -43,18 +43,18 @@ def zero() -> Array:
     return np.zeros((), np.int32)
 
 
-def steps(name: str, count: Any) -> int:
-    """How many steps a count says.
+def steps(name: str, count: Any, field: str = "count") -> int:
+    """How many steps a count says, which is in this field of the state.
 
     Raises:
         DtypeError: it is no integer.
         DomainError: it is negative.
     """
     if not isinstance(count, np.ndarray | np.integer | int) or np.ndim(count):
-        raise DtypeError(f"{name}: opt_state.count is {count!r}, expected a 0-d integer array")
+        raise DtypeError(f"{name}: opt_state.{field} is {count!r}, expected a 0-d integer array")
     number = int(count)
     if number < 0 or number != count:
-        raise DomainError(f"{name}: opt_state.count is {number}, expected at least 0")
+        raise DomainError(f"{name}: opt_state.{field} is {number}, expected at least 0")
     return number
 
 
@@ -96,3 +96,13 @@ def full_like(
         return np.full(p.shape, value, dtype or p.dtype)
 
     return tree.map_with_path(leaf, params)
+
+
+def average(old: Array, x: Array, decay: float, out: Array, spare: Array) -> None:
+    """A step of a moving average, out ← decay·old + (1 − decay)·x, in a kernel.
+
+    ``spare`` is overwritten, and may be ``x``; ``out`` may be ``old``.
+    """
+    np.multiply(x, 1 - decay, out=spare)
+    np.multiply(old, decay, out=out)
+    np.add(out, spare, out=out)
