@@ -96,13 +96,3 @@ def full_like(
         return np.full(p.shape, value, dtype or p.dtype)
 
     return tree.map_with_path(leaf, params)
-
-
-def average(old: Array, x: Array, decay: float, out: Array, spare: Array) -> None:
-    """A step of a moving average, out ← decay·old + (1 − decay)·x, in a kernel.
-
-    ``spare`` is overwritten, and may be ``x``; ``out`` may be ``old``.
-    """
-    np.multiply(x, 1 - decay, out=spare)
-    np.multiply(old, decay, out=out)
-    np.add(out, spare, out=out)
