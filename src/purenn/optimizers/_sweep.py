@@ -97,7 +97,12 @@ class Sweep:
         return inner
 
     def each(
-        self, kernel: Kernel, *slots: Tree, reads_params: bool = False, cast: bool = False
+        self,
+        kernel: Kernel,
+        *slots: Tree,
+        reads_params: bool = False,
+        reads: Tree = None,
+        cast: bool = False,
     ) -> list[Tree]:
         """Do something to each leaf, later.
 
@@ -105,6 +110,7 @@ class Sweep:
             kernel: What is done.
             slots: Trees of the state that it reads and renews.
             reads_params: Whether it reads the parameters as well.
+            reads: A tree that it reads as well, of any dtype; a number may be broadcast to a leaf.
             cast: Whether the state may have a dtype of its own.
 
         Returns:
@@ -117,8 +123,14 @@ class Sweep:
         new = old if self.donate else [self._fresh(leaves, cast) for leaves in old]
         if reads_params:
             old = [*old, self.params()]
+        if reads is not None:
+            old = [*old, self._like("reads", reads, cast=True)]
         self._stages.append(_Stage(kernel, old, new, self._scope, cast))
         return [_filled(self._skeleton, leaves) for leaves in new]
+
+    def dtypes(self) -> list[np.dtype[Any]]:
+        """Those of the leaves, whatever is done to them."""
+        return [self._leaves[i].dtype for i in self._inside()]
 
     def values(self) -> list[Array]:
         """The leaves as they are by now, for what depends on more than one element."""

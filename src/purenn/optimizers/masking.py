@@ -42,7 +42,7 @@ def masked(inner: GradientTransformation, mask: Mask) -> GradientTransformation:
         TreeError: ``init`` and the update raise it where a tree of booleans does not fit.
         DtypeError: they raise it where the mask gives anything but booleans.
     """
-    _check_transformation("masked", "inner", inner)
+    check_transformation("masked", "inner", inner)
     is_chosen = _by_path("masked", "mask", mask)
 
     def chosen(path: Path) -> bool:
@@ -162,7 +162,8 @@ def _by_path(name: str, argument: str, choice: Any) -> Callable[[Path], Any]:
     return found
 
 
-def _check_transformation(name: str, argument: str, value: Any) -> None:
+def check_transformation(name: str, argument: str, value: Any) -> None:
+    """Refuse what is no transformation."""
     if not isinstance(value, GradientTransformation):
         raise DtypeError(
             f"{name}: {argument} is a {type(value).__name__}, expected a GradientTransformation"
