@@ -1,0 +1,84 @@
+"""Moving averages of g and g², and the step that Adam and its kin make of them."""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from purenn.contract import check_number
+from purenn.typing import Array
+
+
+class Weights(NamedTuple):
+    """The step is (a·m + b·g)/(√(v + inside) + outside), with all corrections in these numbers."""
+
+    a: float
+    b: float
+    inside: float
+    outside: float
+
+
+def check_moments(
+    name: str, b1: float | int, b2: float | int, eps: float | int, eps_root: float | int = 0.0
+) -> tuple[float, float, float, float]:
+    """Refuse decays outside of [0, 1), and an ε below 0."""
+    return (
+        check_number(name, "b1", b1, ge=0, lt=1),
+        check_number(name, "b2", b2, ge=0, lt=1),
+        check_number(name, "eps", eps, ge=0),
+        check_number(name, "eps_root", eps_root, ge=0),
+    )
+
+
+def corrected(
+    count: int,
+    b1: float,
+    b2: float,
+    eps: float,
+    eps_root: float = 0.0,
+    *,
+    nesterov: bool = False,
+    eps_before_correction: bool = False,
+) -> Weights:
+    """The weights of m̂/(√(v̂ + eps_root) + eps); where β = 0 nothing is corrected.
+
+    With c = √(1 − β₂ᵗ) the root is √(v + c²·eps_root)/c, so that c moves into the other weights.
+    Nesterov's m̂ is β₁m/(1 − β₁ᵗ⁺¹) + (1 − β₁)g/(1 − β₁ᵗ).
+    """
+    c = math.sqrt(1 - b2**count)
+    scale = c / (1 - b1**count)
+    return Weights(
+        a=c * b1 / (1 - b1 ** (count + 1)) if nesterov else scale,
+        b=(1 - b1) * scale if nesterov else 0.0,
+        inside=c * c * eps_root,
+        outside=eps if eps_before_correction else c * eps,
+    )
+
+
+def average(x: Array, beta: float, old: Array, new: Array, spare: Array) -> None:
+    """new = β·old + (1 − β)·x; ``spare`` may be ``x``."""
+    np.multiply(x, 1 - beta, out=spare)
+    np.multiply(old, beta, out=new)
+    np.add(new, spare, out=new)
+
+
+def average_of_squares(x: Array, beta: float, old: Array, new: Array, spare: Array) -> None:
+    """new = β·old + (1 − β)·x²; ``spare`` may be ``x``."""
+    np.multiply(x, x, out=spare)
+    average(spare, beta, old, new, spare)
+
+
+def step(m: Array, g: Array, v: Array, weights: Weights, u: Array, t: Array) -> Any:
+    """What the weights say; ``u`` and ``t`` are written to."""
+    a, b, inside, outside = weights
+    if inside:
+        np.add(v, inside, out=u)
+    np.sqrt(u if inside else v, out=u)
+    np.add(u, outside, out=u)
+    if not b:
+        np.divide(m, u, out=u)
+        return np.multiply(u, a, out=u)
+    np.multiply(m, a / b, out=t)
+    np.add(t, g, out=t)
+    np.divide(t, u, out=u)
+    return np.multiply(u, b, out=u)
