@@ -5,17 +5,19 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from reference.layers import Forward
-from reference.optimizers import GradientTransformation, apply_updates
 
 
 class TrainState(NamedTuple):
-    """What is differentiated, remembered, and remembered by the optimizer."""
+    """The same tree as ``purenn.training.TrainState``."""
 
     params: Any
     state: Any
     opt_state: Any
+    key: Any
+    step: Any
 
 
 def objective(
@@ -25,9 +27,9 @@ def objective(
 ) -> Callable[..., jax.Array]:
     """Average the mean loss of each example, with weights where the batch has them."""
 
-    def value(params: Any, state: Any, batch: tuple[jax.Array, ...]) -> jax.Array:
+    def value(params: Any, state: Any, batch: tuple[jax.Array, ...], key: Any = None) -> jax.Array:
         inputs, targets, *weights = batch
-        losses = loss(model(params, state, inputs), targets)
+        losses = loss(model(params, state, inputs, key), targets)
         per_example = losses.reshape(losses.shape[0], -1).mean(axis=1)
         mean = jnp.average(per_example, weights=weights[0] if weights else None)
         return mean if regularizer is None else mean + regularizer(params)
@@ -36,16 +38,20 @@ def objective(
 
 
 def train_step(
-    objective: Callable[..., jax.Array], optimizer: GradientTransformation
+    objective: Callable[..., jax.Array], optimizer: optax.GradientTransformation
 ) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
     """Compile the step."""
 
     @jax.jit
     def step(state: TrainState, batch: Any) -> tuple[TrainState, dict[str, jax.Array]]:
-        loss, grads = jax.value_and_grad(objective)(state.params, state.state, batch)
+        key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
+        loss, grads = jax.value_and_grad(objective)(
+            state.params, state.state, batch, jax.random.key_data(key)
+        )
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = apply_updates(state.params, updates)
-        return TrainState(params, state.state, opt_state), {"loss": loss}
+        params = optax.apply_updates(state.params, updates)
+        after = state._replace(params=params, opt_state=opt_state, step=state.step + 1)
+        return after, {"loss": loss}
 
     return step
 

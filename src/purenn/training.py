@@ -22,7 +22,11 @@ from purenn import random, tree
 from purenn.contract import check_array, check_floating
 from purenn.errors import DomainError, DtypeError, ShapeError, TreeError
 from purenn.layers import Layer, State, vjp_of
-from purenn.optimizers import GradientTransformation, apply_updates
+from purenn.optimizers import (
+    GradientTransformation,
+    GradientTransformationExtraArgs,
+    apply_gradients,
+)
 from purenn.regularizers import Regularizer
 from purenn.typing import Array, Key, Params, Shape
 
@@ -145,24 +149,42 @@ def init_state(
 
 
 def train_step(
-    objective: Objective, optimizer: GradientTransformation
+    objective: Objective, optimizer: GradientTransformation, *, donate: bool = False
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """Make the pure function ``(TrainState, batch) -> (TrainState, metrics)``.
 
     ``metrics["loss"]`` is the loss of the batch before the step. A model that needs a key draws
     from ``fold_in(state.key, state.step)``.
+
+    Args:
+        objective: What is made smaller.
+        optimizer: How.
+        donate: Whether a step may write to the parameters and to the optimizer's state that it is
+            given: the next ones are in the same arrays, and the old TrainState must not be used
+            again. It saves allocating arrays of that size, as ``jax.jit(donate_argnums=…)`` does.
+
+    Raises:
+        DtypeError: an argument is of another type.
     """
     if not isinstance(objective, Objective) or not isinstance(optimizer, GradientTransformation):
         raise DtypeError(
             f"train_step: got a {type(objective).__name__} and a {type(optimizer).__name__}, "
             "expected an Objective and a GradientTransformation"
         )
+    is_searching = isinstance(optimizer, GradientTransformationExtraArgs)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         key = random.fold_in(state.key, int(state.step)) if objective.stochastic else None
         (loss, new), grads = objective.value_and_grad(state.params, state.state, batch, key)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = apply_updates(state.params, updates)
+
+        def elsewhere(params: Params) -> tuple[Any, Params]:
+            (value, _), grads = objective.value_and_grad(params, state.state, batch, key)
+            return value, grads
+
+        extra = {"value": loss, "value_and_grad_fn": elsewhere} if is_searching else {}
+        params, opt_state = apply_gradients(
+            optimizer, grads, state.opt_state, state.params, donate=donate, **extra
+        )
         count = np.asarray(state.step + 1, np.int32)
         return TrainState(params, new, opt_state, state.key, count), {"loss": loss}
 

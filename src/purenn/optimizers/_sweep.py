@@ -80,12 +80,12 @@ class Sweep:
         self._stages: list[_Stage] = []
         self._kinds = tuple([(leaf.shape, leaf.dtype) for leaf in self._leaves])
         self._units = _units(self._kinds)
-        self._is_ours = [donate] * len(self._leaves)
-        self._donated: set[int] = set()
+        self._is_ours = [donate and leaf.flags.writeable for leaf in self._leaves]
+        self._donated = {id(leaf) for leaf in self._leaves} if donate else set()
+        if len(self._donated) < len(self._leaves):  # the same array twice is not written to
+            self._is_ours = [False] * len(self._leaves)
         self.donate = donate
         self.extra = extra
-        if donate:
-            self._donate(name, self._leaves)
 
     def within(self, chosen: Callable[[Path], bool]) -> "Sweep":
         """The same sweep for a transformation that touches only the leaves that are chosen."""
@@ -356,7 +356,7 @@ def _joined(parts: list[Array]) -> Array:
         # A third of the time of np.concatenate, where parts are small and in order.
         joined = b"".join(parts)  # type: ignore[arg-type]  # arrays are buffers, if in order
         return np.frombuffer(joined, parts[0].dtype)
-    except (BufferError, ValueError):
+    except TypeError:
         return np.concatenate(parts, axis=None)
 
 

@@ -38,6 +38,14 @@ class GradientTransformation(NamedTuple):
     sweep: Callable[[Sweep, Any], Any] | None = None
 
 
+class GradientTransformationExtraArgs(GradientTransformation):
+    """One whose update needs ``value`` and ``value_and_grad_fn``, as a line search does.
+
+    ``value`` is the loss at ``params``, and ``value_and_grad_fn`` gives the loss and the gradients
+    at others, ``params -> (value, grads)``. :func:`purenn.training.train_step` passes both.
+    """
+
+
 class EmptyState(NamedTuple):
     """The state of what remembers nothing."""
 
@@ -60,7 +68,9 @@ def swept(
 def stateless(sweep: Callable[[Sweep], None]) -> GradientTransformation:
     """Make a transformation that remembers nothing."""
 
-    def advance(run: Sweep, state: EmptyState) -> EmptyState:
+    def advance(run: Sweep, state: Any) -> EmptyState:
+        if type(state) is not EmptyState:
+            raise TreeError(f"opt_state is {_told(state)}, expected an EmptyState")
         sweep(run)
         return state
 
@@ -104,7 +114,10 @@ def chain(*transformations: GradientTransformation) -> GradientTransformation:
             [advance(part, run, inner) for part, inner in zip(transformations, state, strict=True)]
         )
 
-    return swept(init, sweep)
+    whole = swept(init, sweep)
+    if any(isinstance(part, GradientTransformationExtraArgs) for part in transformations):
+        return GradientTransformationExtraArgs(*whole)
+    return whole
 
 
 def _told(state: Any) -> str:

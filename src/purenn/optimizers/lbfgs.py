@@ -33,14 +33,14 @@ from purenn.optimizers._common import (
     steps,
     zero,
 )
-from purenn.optimizers.base import GradientTransformation, apply_updates
+from purenn.optimizers.base import (
+    GradientTransformation,
+    GradientTransformationExtraArgs,
+    apply_updates,
+)
 from purenn.optimizers.line_search import LineSearchResult, wolfe_line_search
 from purenn.tree import Path, Tree
 from purenn.typing import Array
-
-
-class GradientTransformationExtraArgs(GradientTransformation):
-    """One whose update takes more than gradients, state and parameters, by keyword."""
 
 
 ValueAndGrad: TypeAlias = Callable[[Tree], tuple[Any, Tree]]
