@@ -211,6 +211,22 @@ def test_the_search_ends_where_nothing_is_left_to_gain() -> None:
     assert result.evaluations < 12
 
 
+def test_the_lower_end_stays_the_lowest() -> None:
+    """Waves in a bowl: a step that is enough, but worse than another, does not take its place."""
+
+    def phi(x: float) -> tuple[float, float]:
+        y = x - 3
+        value = 9.664233778119339 * y * y + 5.427812196743594 * math.cos(11.629451098631558 * y)
+        slope = 2 * 9.664233778119339 * y
+        return value, slope - 5.427812196743594 * 11.629451098631558 * math.sin(
+            11.629451098631558 * y
+        )
+
+    result, _ = search(phi, init_step=122.32771689966228, c1=1e-3, c2=0.01)
+    assert result.condition == "strong"
+    assert result.evaluations <= 8
+
+
 def test_float32_values_are_taken_for_what_they_are() -> None:
     eps = float(np.finfo(np.float32).eps)
 

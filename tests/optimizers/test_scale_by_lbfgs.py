@@ -103,3 +103,22 @@ def test_the_product_is_that_of_the_matrix(
         y = rng.choice([1, 1, -1]) * (a @ s)
         pairs.append((s, y))
         x, g = x + s, g + y
+
+
+def test_a_curvature_that_is_rounding_does_not_count() -> None:
+    transformation = scale_by_lbfgs(1)
+    for slope, weight in ((1e-17, 0.0), (1e-12, 1e12)):
+        zeros = {"x": np.zeros(2)}
+        _, state = transformation.update(zeros, transformation.init(zeros), zeros)
+        grads, params = {"x": np.array([slope, 1.0])}, {"x": np.array([1.0, 0.0])}
+        _, state = transformation.update(grads, state, params)
+        np.testing.assert_allclose(state.weights_memory, weight, rtol=1e-15)
+
+
+def test_a_state_keeps_its_own_arrays() -> None:
+    transformation = scale_by_lbfgs()
+    params, grads = {"x": np.ones(2)}, {"x": np.ones(2)}
+    _, state = transformation.update(grads, transformation.init(params), params)
+    params["x"][:], grads["x"][:] = 2, 3
+    assert (state.params["x"] == 1).all()
+    assert (state.updates["x"] == 1).all()

@@ -68,8 +68,7 @@ def wolfe_line_search(
     The step grows until an interval (lo, hi) is known to hold such steps, and the interval then
     shrinks: lo has decreased enough, more than any other step so far, and φ falls from lo towards
     hi. The next step is the minimizer of the cubic through φ and φ′ at both ends, kept off the
-    ends by a tenth of the interval; the middle where the interval has not lost a third in two
-    steps. A step where φ or φ′ is not finite is worse than any other.
+    ends by a tenth of the interval. A step where φ or φ′ is not finite is worse than any other.
 
     Near a minimum φ(α) − φ(0) drowns in the rounding of both. Where it is at most
     δ = noise·eps·|φ(0)|, and the trapezoid α·(φ′(0) + φ′(α))/2 as well, the latter takes its place.
@@ -93,9 +92,8 @@ def wolfe_line_search(
         DomainError: an argument lies outside its domain; ``slope`` ≥ 0 descends nowhere.
         DtypeError: an argument is no number, or ``value_and_slope`` no function.
 
-    Nocedal & Wright, *Numerical Optimization*, 2nd ed. (2006), algorithms 3.5 and 3.6. Moré &
-    Thuente, *Line search algorithms with guaranteed sufficient decrease*, ACM TOMS 20 (1994). Hager
-    & Zhang, *A new conjugate gradient method with guaranteed descent and an efficient line search*,
+    Nocedal & Wright, *Numerical Optimization*, 2nd ed. (2006), algorithms 3.5 and 3.6. Hager &
+    Zhang, *A new conjugate gradient method with guaranteed descent and an efficient line search*,
     SIAM J. Optim. 16 (2005).
     """
     name = "wolfe_line_search"
@@ -112,10 +110,9 @@ def wolfe_line_search(
 
     start = best = lo = before = _Trial(0.0, value, slope, 0.0, lost=True)
     hi = _Trial(math.inf, math.inf, math.inf, math.inf)
-    spans = [math.inf, math.inf]
     evaluations = 0
     condition: Condition | None = None
-    while evaluations < max_steps and step not in (lo.step, hi.step):
+    while evaluations < max_steps and math.isfinite(step):
         new = _try(value_and_slope, step, start, delta)
         evaluations += 1
         if new.value < best.value:
@@ -136,9 +133,7 @@ def wolfe_line_search(
         span = hi.step - lo.step
         if abs(lo.slope * span) <= ulp and not hi.lost:
             break
-        slow = abs(span) > 0.66 * spans[-2]
-        spans.append(abs(span))
-        share = math.nan if slow else (_minimizer(lo, other) - lo.step) / span
+        share = (_minimizer(lo, other) - lo.step) / span
         step = lo.step + span * _clip(share, 0.1, 0.9, middle)
     condition = condition or ("decrease" if best.step else "none")
     return LineSearchResult(best.step, best.value, best.slope, evaluations, condition, best.aux)
