@@ -274,11 +274,12 @@ def test_units_of_leaves_without_axes_or_entries() -> None:
     assert saturation(np.array(-1.0), low=0) == 1
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_saturation_compares_with_the_ends_as_they_are(dtype: Any) -> None:
-    """In bfloat16 0.99 would be 0.98828125, in float16 1e6 infinite."""
-    y = np.array([0.98828125, 1.0, np.nan, -np.inf]).astype(dtype)[:, None]
-    assert saturation(y, high=0.99).tolist() == [0.25]
+@pytest.mark.parametrize("dtype", DTYPES[:3])
+def test_ends_are_not_rounded_to_the_dtype(dtype: Any) -> None:
+    beyond = 0.75 * (1 + float(ml_dtypes.finfo(dtype).eps) / 8)  # type: ignore[no-untyped-call]
+    y = np.array([0.75, -0.75, np.nan, -np.inf]).astype(dtype)[:, None]
+    assert saturation(y, low=-beyond, high=beyond).tolist() == [0.25]
+    assert saturation(y, low=-0.75, high=0.75).tolist() == [0.75]
     assert saturation(y, low=-1e6, high=1e6).tolist() == [0.25]
 
 
@@ -293,6 +294,12 @@ def test_what_is_not_finite_is_listed(values: Any) -> None:
             assert (bad.first, bad.total) == (wrong[0], len(wrong))
             np.testing.assert_equal(bad.value, leaf[wrong[0]])
             assert statistics(leaf).nonfinite == bad.total
+
+
+def test_the_first_of_several_that_are_not_finite() -> None:
+    leaf = np.array([[1.0, -np.inf], [np.nan, np.nan]], np.float32)
+    assert nonfinite({"a": [np.ones(1), leaf]}) == [(("a", 1), (0, 1), -math.inf, 3)]
+    assert nonfinite([np.ones(1)]) == []
 
 
 @settings(max_examples=30)
@@ -321,11 +328,11 @@ def test_the_table_has_a_row_per_leaf_or_layer() -> None:
         '["a"][0]               1      1       1    0       1       1      0          0',
     ]
     assert table(
-        {"out": {"kernel": 0.001234, "bias": 12}, "a": {"bias": math.nan}}
+        {"out": {"kernel": 0.001234, "bias": 12345}, "a": {"bias": math.nan}}
     ).splitlines() == [
-        "          kernel  bias",
-        '["out"]  0.00123    12',
-        '["a"]              nan',
+        "          kernel   bias",
+        '["out"]  0.00123  12345',
+        '["a"]               nan',
     ]
     assert table(2.5).split() == ["2.5"]
     assert table({}) == ""
