@@ -335,7 +335,7 @@ def _units(leaves: tuple[tuple[Shape, np.dtype[Any]], ...]) -> list[_Unit]:
         if size > BLOCK // 4:
             groups.append([i])
             continue
-        if rooms.get(dtype, 0) < size:
+        if rooms.get(dtype, -1) < size:
             packs[dtype], rooms[dtype] = [], BLOCK
             groups.append(packs[dtype])
         packs[dtype].append(i)
