@@ -108,7 +108,8 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Time a training step and convolutions beside their bare matrix products and beside JAX."""
-    session.install("-e", ".[verify]")
+    """Time training steps, convolutions and optimizers beside their floor and their rivals."""
+    session.install("-e", ".[dev]")
     session.run("python", "-m", "benchmarks.training_step")
     session.run("python", "-m", "benchmarks.convolution")
+    session.run("python", "-m", "benchmarks.optimizers")

@@ -2,18 +2,17 @@
 
     python -m benchmarks.convolution
 
-Runs on each number of cores up to what there are, in processes of their own. The rivals take turns
-on the same data, so that what disturbs one disturbs all; the medians and quartiles are of the
-ratios of neighbouring times. Compilation is not counted.
+Runs on each number of cores up to what there are, in processes of their own.
 """
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.turns import cell, on_each_number_of_cores, ratios
 
 # (shape of x, channels out, padding), all 3 × 3 in float32
 CASES = [
@@ -28,37 +27,18 @@ CASES = [
 
 def main() -> None:
     """Print the table of each number of cores."""
-    if len(sys.argv) > 1:
-        table(int(sys.argv[1]))
-        return
-    cores = sorted(os.sched_getaffinity(0))
-    for count in range(1, len(cores) + 1):
-        # Each library reads its number of threads when it is loaded.
-        variables = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(count))
-        if count == 1:
-            variables["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
-        chosen = ",".join(map(str, cores[:count]))
-        command = ["taskset", "-c", chosen, sys.executable, "-m", "benchmarks.convolution"]
-        subprocess.run([*command, str(count)], check=True, env=os.environ | variables)
+    on_each_number_of_cores("benchmarks.convolution", table)
 
 
 def table(cores: int) -> None:
     """Measure in this process."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from benchmarks.training_step import ratios
-
     title = f"time of conv_vjp and its pullback on {cores} core(s) ÷ time of …: median (quartiles)"
     rows = Table("x", "out", "padding", caption=title)
     for rival in ("matrix products", "JAX jit"):
         rows.add_column(rival, justify="right")
     for shape, out, padding in CASES:
         found = ratios(rivals(shape, out, padding), seconds=4).values()
-        cells = [
-            "{1:.2f} ({0:.2f}-{2:.2f})".format(*np.quantile(r, (0.25, 0.5, 0.75))) for r in found
-        ]
-        rows.add_row(str(shape), str(out), padding, *cells)
+        rows.add_row(str(shape), str(out), padding, *map(cell, found))
     Console().print(rows)
 
 

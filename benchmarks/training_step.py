@@ -1,25 +1,22 @@
 """One training step of a multilayer perceptron, beside its bare matrix products and beside JAX.
 
-    python -m benchmarks.training_step
-
-The rivals take turns on the same data, so that what disturbs one disturbs all; the medians and
-quartiles are of the ratios of neighbouring times. Compilation is not counted.
+python -m benchmarks.training_step
 """
 
-import time
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 import jax
 import numpy as np
+import optax
 from rich.console import Console
 from rich.table import Table
 
 import reference.layers
 import reference.ops.losses
-import reference.optimizers
 import reference.training
+from benchmarks.turns import cell, ratios
 from purenn import layers, optimizers, random, training
 from purenn.ops import losses
 
@@ -64,11 +61,10 @@ def rivals(widths: tuple[int, ...], batch: int) -> dict[str, Callable[[], object
         reference.training.objective(
             network(reference.layers, widths), getattr(reference.ops.losses, loss)
         ),
-        reference.optimizers.adam(rate),
+        optax.adam(rate),
     )
-    their_optimizer = reference.optimizers.adam(rate)
-    params = jax.tree.map(jax.numpy.asarray, state.params)
-    their_state = reference.training.TrainState(params, {}, their_optimizer.init(params))
+    their_state = reference.training.TrainState(*jax.tree.map(jax.numpy.asarray, state))
+    their_state = their_state._replace(opt_state=optax.adam(rate).init(their_state.params))
     their_batch = (jax.numpy.asarray(inputs), jax.numpy.asarray(labels))
     return {
         "purenn": lambda: step(state, (inputs, labels)),
@@ -86,21 +82,6 @@ def network(library: Any, widths: tuple[int, ...]) -> Any:
     return library.serial(**parts)
 
 
-def ratios(runs: dict[str, Callable[[], object]], seconds: float) -> dict[str, Any]:
-    """Time of the first over the time of each, turn by turn."""
-    for run in runs.values():
-        run(), run()
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times["purenn"]) < 20:
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            times[name].append(time.perf_counter() - start)
-    ours, *others = times
-    return {name: np.array(times[ours]) / times[name] for name in others}
-
-
 def main() -> None:
     """Print the table."""
     table = Table(
@@ -110,10 +91,7 @@ def main() -> None:
         table.add_column(rival, justify="right")
     for widths, batch in CASES:
         found = ratios(rivals(widths, batch), seconds=3).values()
-        cells = [
-            "{1:.2f} ({0:.2f}-{2:.2f})".format(*np.quantile(r, (0.25, 0.5, 0.75))) for r in found
-        ]
-        table.add_row("-".join(map(str, widths)), str(batch), *cells)
+        table.add_row("-".join(map(str, widths)), str(batch), *map(cell, found))
     Console().print(table)
 
 
