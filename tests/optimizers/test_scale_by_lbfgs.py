@@ -6,6 +6,7 @@ import hypothesis.strategies as st
 import jax
 import numpy as np
 import optax
+import pytest
 from hypothesis import given, settings
 
 from purenn import tree
@@ -105,14 +106,20 @@ def test_the_product_is_that_of_the_matrix(
         x, g = x + s, g + y
 
 
-def test_a_curvature_that_is_rounding_does_not_count() -> None:
+@pytest.mark.parametrize(
+    ("s", "y", "weight"),
+    [
+        ([1.0, 0.0], [1e-17, 1.0], 0.0),
+        ([1.0, 0.0], [1e-12, 1.0], 1e12),
+        ([1e-155, 0.0], [1e-155, 0.0], 0.0),  # 1/⟨s, y⟩ overflows
+    ],
+)
+def test_a_curvature_that_is_rounding_does_not_count(s: Any, y: Any, weight: float) -> None:
     transformation = scale_by_lbfgs(1)
-    for slope, weight in ((1e-17, 0.0), (1e-12, 1e12)):
-        zeros = {"x": np.zeros(2)}
-        _, state = transformation.update(zeros, transformation.init(zeros), zeros)
-        grads, params = {"x": np.array([slope, 1.0])}, {"x": np.array([1.0, 0.0])}
-        _, state = transformation.update(grads, state, params)
-        np.testing.assert_allclose(state.weights_memory, weight, rtol=1e-15)
+    zeros = {"x": np.zeros(2)}
+    _, state = transformation.update(zeros, transformation.init(zeros), zeros)
+    _, state = transformation.update({"x": np.array(y)}, state, {"x": np.array(s)})
+    np.testing.assert_allclose(state.weights_memory, weight, rtol=1e-15)
 
 
 def test_a_state_keeps_its_own_arrays() -> None:
