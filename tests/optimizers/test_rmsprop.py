@@ -117,18 +117,22 @@ def test_gradients_that_are_alike_have_no_negative_spread(eps_in_sqrt: bool) -> 
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ((-0.1,), DomainError, "learning_rate is -0.1, expected a finite number ≥ 0"),
-        ((0.1, 1.0), DomainError, "decay is 1.0, expected a finite number ≥ 0 and < 1"),
-        ((0.1, 0.9, -1e-8), DomainError, "eps is -1e-08, expected a finite number ≥ 0"),
-        ((0.1, 0.9, 1e-8, -1.0), DomainError, "initial_scale is -1.0, expected a finite number ≥"),
-        ((0.1, "0.9"), DtypeError, "decay is '0.9', expected a number"),
+        (
+            {"learning_rate": -0.1},
+            DomainError,
+            "learning_rate is -0.1, expected a finite number ≥ 0",
+        ),
+        ({"decay": 1.0}, DomainError, "decay is 1.0, expected a finite number ≥ 0 and < 1"),
+        ({"eps": -1e-8}, DomainError, "eps is -1e-08, expected a finite number ≥ 0"),
+        ({"initial_scale": -1.0}, DomainError, "initial_scale is -1.0, expected a finite number ≥"),
+        ({"decay": "0.9"}, DtypeError, "decay is '0.9', expected a number"),
     ],
 )
 def test_bad_arguments_are_refused(
-    arguments: Any, error: type[Exception], message: str, centered: bool
+    arguments: dict[str, Any], error: type[Exception], message: str, centered: bool
 ) -> None:
     with pytest.raises(error, match=message):
-        rmsprop(*arguments, centered=centered)
+        rmsprop(**{"learning_rate": 0.1} | arguments, centered=centered)
 
 
 def test_bad_momentum_is_refused() -> None:

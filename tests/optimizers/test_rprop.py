@@ -85,7 +85,7 @@ def test_hard_numbers_pass_as_in_optax(grads: list[float]) -> None:
 
 @given(st.lists(st.sampled_from([0.0, 1.0, -1.0]), min_size=2, max_size=20))
 def test_the_delay_is_one_update_unless_the_gradient_turns(signs: list[float]) -> None:
-    steps = []
+    steps: list[list[float]] = []
     for delayed in (False, True):
         optimizer = scale_by_rprop(0.1, delayed=delayed)
         state = optimizer.init({"w": np.zeros(1)})

@@ -84,14 +84,13 @@ def rprop(
 
     It is meant for gradients of the full batch: noise turns signs.
 
-    ==========================  ==========================================================
-    ``delayed``                 who
-    ==========================  ==========================================================
-    False: as above             iRprop⁻ of Igel & Hüsken, PyTorch (η = 0.01)
-    True: the step of the       optax up to 0.2.8 at least, where it is taken for a mistake
-    update before; at first     (pull request 1725)
-    none, and none if s < 0
-    ==========================  ==========================================================
+    =========================================  =========================================
+    ``delayed``                                who
+    =========================================  =========================================
+    False: as above                            iRprop⁻ of Igel & Hüsken, PyTorch
+    True: the step of the update before, none  optax 0.2.8, where it is a known fault
+    if s < 0, and none at first                (its pull request 1725)
+    =========================================  =========================================
 
     The papers differ in what is done where s < 0, besides Δ ← max(η⁻Δ, Δmin):
 
