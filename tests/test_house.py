@@ -56,8 +56,10 @@ def test_every_module_of_rules_says_what_is_public(path: Path) -> None:
     assert {name for name in defined if not name.startswith("_")} <= {*found}
 
 
-@pytest.mark.parametrize("path", public("layers"), ids=str)
-def test_every_module_of_layers_has_its_tests(path: Path) -> None:
+@pytest.mark.parametrize(
+    "path", [*public("layers"), *public("optimizers"), *public("schedules")], ids=str
+)
+def test_every_module_has_its_tests(path: Path) -> None:
     assert (ROOT / "tests" / path.parent / f"test_{path.name}").exists()
 
 

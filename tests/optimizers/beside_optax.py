@@ -129,5 +129,8 @@ def _plain(state: Any) -> Any:
     if isinstance(state, tuple | list):
         return [_plain(child) for child in state]
     if isinstance(state, dict):
-        return {key: _plain(child) for key, child in state.items()}
+        plain = {key: _plain(child) for key, child in state.items()}
+        # What is left alone as a whole, optax replaces as a whole.
+        alone = all(isinstance(x, dict) and "MaskedNode" in x for x in plain.values())
+        return {"MaskedNode": {}} if plain and alone else plain
     return state
