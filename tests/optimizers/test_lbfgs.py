@@ -10,8 +10,9 @@ import pytest
 import scipy.optimize
 from hypothesis import given, settings
 
-from purenn import tree
+from purenn import layers, random, regularizers, training, tree
 from purenn.errors import DomainError, DtypeError, ShapeError, TreeError
+from purenn.ops import losses
 from purenn.optimizers import apply_updates
 from purenn.optimizers.lbfgs import (
     LBFGSState,
@@ -263,6 +264,45 @@ def test_the_first_step_that_is_tried_is_the_rate_in_directions() -> None:
     search = functools.partial(wolfe_line_search, max_steps=1, c1=1e-10, c2=1e-9)
     _, state = step_of(value_and_grad, {"x": x}, linesearch=search)
     assert state.evaluations == 1
+
+
+@pytest.mark.parametrize(
+    ("dtypes", "eps"),
+    [
+        (("f8", "f8"), 2**-52),
+        (("f4", "f4"), 2**-23),
+        (("f8", "f4"), 2**-23),
+        (("f8", "f2"), 2**-10),
+    ],
+)
+def test_the_search_is_told_of_the_least_precise_parameter(dtypes: Any, eps: float) -> None:
+    told: dict[str, Any] = {}
+
+    def spy(*args: Any, **options: Any) -> Any:
+        told.update(options)
+        return wolfe_line_search(*args, **options)
+
+    params = {f"{i}": np.ones(2, dtype) for i, dtype in enumerate(dtypes)}
+    step_of(lambda p: (1.0, p), params, linesearch=spy)
+    assert told == {"init_step": 1.0, "eps": eps}
+
+
+def test_it_trains_a_model_on_whole_batches() -> None:
+    inputs = np.random.default_rng(0).normal(size=(40, 3))
+    batch = inputs, inputs.argmax(1)
+    model = layers.serial(hidden=layers.dense(5), act=layers.tanh, out=layers.dense(3))
+    objective = training.objective(
+        model, losses.softmax_cross_entropy_with_integer_labels, regularizers.l2(1e-3)
+    )
+    optimizer = lbfgs()
+    first = training.init_state(model, optimizer, random.key(0), (3,), np.float64)
+    step, seen = training.train_step(objective, optimizer), []
+    for state, metrics in training.fit(step, first, [batch] * 10):
+        seen.append(metrics["loss"])
+        tree.map(np.testing.assert_array_equal, state.params, state.opt_state.memory.params)
+    assert seen == sorted(seen, reverse=True)
+    assert seen[-1] < 0.3 * seen[0]
+    assert seen[-1] > state.opt_state.value
 
 
 def test_the_extremes_of_float64_do_no_harm() -> None:

@@ -129,3 +129,14 @@ def test_a_state_keeps_its_own_arrays() -> None:
     params["x"][:], grads["x"][:] = 2, 3
     assert (state.params["x"] == 1).all()
     assert (state.updates["x"] == 1).all()
+
+
+def test_long_leaves_are_summed_whole() -> None:
+    """H·y = s for the newest pair, over more entries than one block has."""
+    rng = np.random.default_rng(0)
+    s, transformation = {"x": rng.normal(size=20_000)}, scale_by_lbfgs()
+    y = {"x": s["x"] * rng.uniform(1, 3, 20_000)}
+    zeros = tree.zeros_like(s)
+    _, state = transformation.update(zeros, transformation.init(s), zeros)
+    updates, _ = transformation.update(y, state, s)
+    assert_close(updates, s, 1e-12)
