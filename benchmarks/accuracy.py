@@ -8,13 +8,14 @@ of the terms that a result is the sum of.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
 import flint
 import jax
 import numpy as np
+from flint import arb
 from rich.progress import track
 
 from purenn import verify
@@ -24,6 +25,8 @@ from purenn.verify.examples import Example
 
 TABLE = Path(__file__).parent.parent / "docs/accuracy.md"
 DTYPES = ("float32", "float64")
+
+_PARTS = 8
 
 Static = tuple[tuple[str, Any], ...]
 
@@ -149,10 +152,10 @@ def roots(rule: Rule, static: Static) -> list[float]:
     grid = np.linspace(-8.03, 8.01, 803)
     signs = np.sign(slope(grid))
     crossing = signs[:-1] * signs[1:] < 0
-    low, high = grid[:-1][crossing], grid[1:][crossing]
-    for _ in range(60):
+    low, high, sign = grid[:-1][crossing], grid[1:][crossing], signs[:-1][crossing]
+    for _ in range(60 if low.size else 0):
         middle = (low + high) / 2
-        same = np.sign(slope(middle)) == np.sign(slope(low))
+        same = np.sign(slope(middle)) == sign
         low, high = np.where(same, middle, low), np.where(same, high, middle)
     return [float(root) for root in low]
 
@@ -168,25 +171,41 @@ def sweep(
     assert rule.reference is not None
     function = example.structure.flat(rule.reference)
     moving = [i for i, x in enumerate(xs) if x.dtype == dtype]
-    wide = [x.astype(np.float64) if i in moving else x for i, x in enumerate(xs)]
-    trace = jax.make_jaxpr(function)(*wide)
-    each: list[Array | None] = [None] * len(xs)
-    for row, i in enumerate(moving):
-        tangent = np.zeros((len(moving), *dy.shape))
-        tangent[row] = 1
-        each[i] = tangent
-    (truth,) = exact.evaluate(trace, xs, each)
-    slopes = [balls.zeros(dy.shape)] * len(moving) if truth.tangents is None else truth.tangents
+    value, *slopes = _truth(function, xs, moving, is_random="key" in dict(static))
     with flint.ctx.workprec(256):
         cotangents = [balls.from_floats(dy) * slope for slope in slopes]
     with np.errstate(over="ignore", under="ignore"):
         y, pullback = rule.f_vjp(*xs, **dict(static))
         dxs = pullback(dy)
-        ours = Errors(_worst([y], [truth.value]), _worst([dxs[i] for i in moving], cotangents))
+        ours = Errors(_worst([y], [value]), _worst([dxs[i] for i in moving], cotangents))
     answer = rivals.autodiff(oracles.Oracle(rule.reference, "exact"), example, device)
     their_dxs = [dx for dx in answer.cotangents if dx is not None]
-    theirs = Errors(_worst(answer.value, [truth.value]), _worst(their_dxs, cotangents))
+    theirs = Errors(_worst(answer.value, [value]), _worst(their_dxs, cotangents))
     return ours, theirs
+
+
+def _truth(
+    function: Callable[..., Any], xs: Sequence[Array], moving: Sequence[int], is_random: bool
+) -> balls.Balls:
+    """The value and its derivatives by the arguments ``moving``, number by number.
+
+    How many bits it takes is a matter of size, and all at once take as many as the one that takes
+    most: so those of one size are by themselves, unless it is by its place what a number becomes.
+    """
+    order = np.argsort(np.max(np.abs(xs), axis=0), kind="stable")
+    found = np.empty((1 + len(moving), order.size), object)
+    for part in [slice(None)] if is_random else np.array_split(order, _PARTS):
+        few = [x[part] for x in xs]
+        wide = [x.astype(np.float64) if i in moving else x for i, x in enumerate(few)]
+        each: list[Array | None] = [None] * len(xs)
+        for row, i in enumerate(moving):
+            tangent = np.zeros((len(moving), few[i].size))
+            tangent[row] = 1
+            each[i] = tangent
+        (truth,) = exact.evaluate(jax.make_jaxpr(function)(*wide), few, each)
+        found[0, part] = truth.value
+        found[1:, part] = arb(0) if truth.tangents is None else truth.tangents
+    return found
 
 
 def _swept(rule: Rule, dtype: str, device: jax.Device) -> Row:

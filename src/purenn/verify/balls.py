@@ -37,7 +37,7 @@ def from_floats(x: Array) -> Balls:
 
 def zeros(shape: tuple[int, ...]) -> Balls:
     """Balls that are 0."""
-    return from_floats(np.zeros(shape))
+    return np.full(shape, arb(0), object)
 
 
 def is_number(x: Array) -> bool:

@@ -67,22 +67,22 @@ def slopes(x: Dual, rank: int) -> Balls:
 
 def linear(function: Function, inputs: Sequence[Dual]) -> Dual:
     """A linear map of all its inputs together acts on the tangents as it does on the values."""
-    y = np.asarray(function(*[x.value for x in inputs]))
-    tangents = [x.tangents for x in inputs]
+    values = [x.value for x in inputs]
+    y = np.asarray(function(*values))
     return Dual(
         y,
-        _each(function, y, tangents, [_unmoved(x.value) for x in inputs]),
-        _each(function, y, [x.nearby for x in inputs], [unchanged(x.value) for x in inputs]),
+        _each(function, y, [x.tangents for x in inputs], values, _unmoved),
+        _each(function, y, [x.nearby for x in inputs], values, unchanged),
     )
 
 
 def linear_behind(function: Function, inputs: Sequence[Dual]) -> Dual:
     """A linear map that leaves the axes in front alone: one call for all directions."""
-    y = np.asarray(function(*[x.value for x in inputs]))
+    values = [x.value for x in inputs]
     return Dual(
-        y,
-        _at_once(function, [x.tangents for x in inputs], [_unmoved(x.value) for x in inputs]),
-        _at_once(function, [x.nearby for x in inputs], [unchanged(x.value) for x in inputs]),
+        np.asarray(function(*values)),
+        _at_once(function, [x.tangents for x in inputs], values, _unmoved),
+        _at_once(function, [x.nearby for x in inputs], values, unchanged),
     )
 
 
@@ -112,30 +112,35 @@ def each_direction(product: Function, a: Any, b: Any, ranks: Sequence[int]) -> A
     return np.stack([product(*pair) for pair in zip(*rows, strict=True)])
 
 
-def _each(function: Function, y: Any, inputs: Sequence[Any], otherwise: Sequence[Any]) -> Any:
+def _each(
+    function: Function, y: Any, moves: Sequence[Any], values: Sequence[Any], otherwise: Function
+) -> Any:
     """``function`` in each direction, of what the inputs have there."""
-    directions = next((len(x) for x in inputs if x is not None), None)
+    directions = next((len(x) for x in moves if x is not None), None)
     if directions is None:
         return None
+    still = [otherwise(v) if x is None else None for x, v in zip(moves, values, strict=True)]
     results = np.empty((directions, *y.shape), y.dtype if y.dtype == bool else object)
     for i in range(directions):
         results[i, ...] = function(
-            *[other if x is None else x[i, ...] for x, other in zip(inputs, otherwise, strict=True)]
+            *[other if x is None else x[i, ...] for x, other in zip(moves, still, strict=True)]
         )
     return results
 
 
-def _at_once(function: Function, inputs: Sequence[Any], otherwise: Sequence[Any]) -> Any:
+def _at_once(
+    function: Function, moves: Sequence[Any], values: Sequence[Any], otherwise: Function
+) -> Any:
     """The same for a function that sees only the last axes."""
-    directions = next((len(x) for x in inputs if x is not None), None)
+    directions = next((len(x) for x in moves if x is not None), None)
     if directions is None:
         return None
-    rank = max(x.ndim for x in otherwise)
-    shapes = [(directions, *[1] * (rank - other.ndim), *other.shape) for other in otherwise]
+    rank = max(v.ndim for v in values)
+    shapes = [(directions, *[1] * (rank - v.ndim), *v.shape) for v in values]
     return function(
         *[
-            np.broadcast_to(other, shape) if x is None else x.reshape(shape)
-            for x, other, shape in zip(inputs, otherwise, shapes, strict=True)
+            np.broadcast_to(otherwise(v), shape) if x is None else x.reshape(shape)
+            for x, v, shape in zip(moves, values, shapes, strict=True)
         ]
     )
 
