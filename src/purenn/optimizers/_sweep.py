@@ -267,7 +267,8 @@ class Sweep:
             for column in outs:
                 base = column[first].base
                 # What is fresh has been made in one piece, or not.
-                if self.donate or base is None or base.size != unit.size:
+                pieces = {id(column[i].base) for i in numbers}
+                if self.donate or base is None or base.size != unit.size or len(pieces) > 1:
                     base = np.empty(unit.size, column[first].dtype)
                 wholes.append(base)
             _work(stages, gathered, wholes, params is not None)
