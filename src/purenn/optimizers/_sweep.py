@@ -6,11 +6,8 @@ it is done to one block after the other while the block is in the cache. Small l
 together, whatever their number.
 """
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from copy import copy
-from functools import lru_cache
-from itertools import accumulate
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -18,12 +15,10 @@ import numpy as np
 from purenn import tree
 from purenn.contract import check_array, check_floating
 from purenn.errors import DomainError, TreeError
+from purenn.optimizers._blocks import BLOCK, Unit, blocks, joined, unit, units
+from purenn.optimizers._skeleton import filled, numbered, pick
 from purenn.tree import Path, Tree
-from purenn.typing import Array, Shape
-
-# Bytes of each array that are worked on at a time: all of Adam's fit into a second-level cache,
-# and what a call of NumPy costs is little beside the work.
-BLOCK = 2**17
+from purenn.typing import Array
 
 Blocks: TypeAlias = list[Array]
 
@@ -65,13 +60,12 @@ class Sweep:
         grads: Tree,
         params: Tree = None,
         donate: bool = False,
-        *,
+        extra: dict[str, Any] | None = None,
         name: str = "grads",
-        **extra: Any,
     ) -> None:
         self._name = name
         self._leaves: list[Any] = []
-        self._skeleton = _numbered(grads, self._leaves)
+        self._skeleton = numbered(grads, self._leaves)
         for leaf in self._leaves:
             if type(leaf) is not np.ndarray or leaf.dtype.kind != "f":
                 tree.map_with_path(self._check_leaf, grads)
@@ -79,13 +73,13 @@ class Sweep:
         self._params = None if params is None else self._like("params", params)
         self._stages: list[_Stage] = []
         self._kinds = tuple([(leaf.shape, leaf.dtype) for leaf in self._leaves])
-        self._units = _units(self._kinds)
+        self._units = units(self._kinds)
         self._is_ours = [donate and leaf.flags.writeable for leaf in self._leaves]
         self._donated = {id(leaf) for leaf in self._leaves} if donate else set()
         if len(self._donated) < len(self._leaves):  # the same array twice is not written to
             self._is_ours = [False] * len(self._leaves)
         self.donate = donate
-        self.extra = extra
+        self.extra = extra or {}
 
     def within(self, chosen: Callable[[Path], bool]) -> "Sweep":
         """The same sweep for a transformation that touches only the leaves that are chosen."""
@@ -126,7 +120,7 @@ class Sweep:
         if reads is not None:
             old = [*old, self._like("reads", reads, cast=True)]
         self._stages.append(_Stage(kernel, old, new, self._scope, cast))
-        return [_filled(self._skeleton, leaves) for leaves in new]
+        return [filled(self._skeleton, leaves) for leaves in new]
 
     def dtypes(self) -> list[np.dtype[Any]]:
         """Those of the leaves, whatever is done to them."""
@@ -140,7 +134,7 @@ class Sweep:
     def updates(self) -> Tree:
         """The tree as it is by now."""
         self._run(None)
-        return _filled(self._skeleton, self._leaves)
+        return filled(self._skeleton, self._leaves)
 
     def replace(self, updates: Tree) -> None:
         """Go on with other updates."""
@@ -155,7 +149,7 @@ class Sweep:
             self._donate("params", params)
         new = params if self.donate else self._fresh(params)
         self._run(new)
-        return _filled(self._skeleton, new)
+        return filled(self._skeleton, new)
 
     def params(self) -> list[Any]:
         """The leaves of the parameters.
@@ -169,7 +163,7 @@ class Sweep:
 
     def params_tree(self) -> Tree:
         """The parameters that are within, or None."""
-        return None if self._params is None else _filled(self._skeleton, self._params)
+        return None if self._params is None else filled(self._skeleton, self._params)
 
     def _check_leaf(self, path: Path, leaf: Any) -> None:
         argument = f"{self._name}{tree.show(path)}"
@@ -183,14 +177,14 @@ class Sweep:
         """The leaves of another tree by number; None for those that are not within."""
         found: list[Any] = [None] * len(self._leaves)
         try:
-            _pick(self._skeleton, other, found)
+            pick(self._skeleton, other, found)
             for ours, theirs in zip(self._leaves, found, strict=True):
                 if theirs is None:
                     continue
                 if theirs.shape != ours.shape or (theirs.dtype != ours.dtype and not cast):
                     raise TreeError
         except (TreeError, KeyError, AttributeError):
-            grads = _filled(self._skeleton, self._leaves)
+            grads = filled(self._skeleton, self._leaves)
             # Gradients that fit the parameters are not to blame for a state that fits neither.
             if name == "params" or self._params is None:
                 tree.check_like(self._name, grads, other)
@@ -200,13 +194,13 @@ class Sweep:
     def _fresh(self, leaves: list[Any], cast: bool = False) -> list[Any]:
         """Arrays to be filled; those of leaves that are worked on together are parts of one."""
         fresh = list(leaves)
-        for unit in self._units:
-            if len(unit.leaves) > 1 and not cast and self._scope is None:
-                whole = np.empty(unit.size, unit.dtype)
-                for i, start, stop, shape in unit.spans:
+        for group in self._units:
+            if len(group.leaves) > 1 and not cast and self._scope is None:
+                whole = np.empty(group.size, group.dtype)
+                for i, start, stop, shape in group.spans:
                     fresh[i] = whole[start:stop].reshape(shape)
             else:
-                for i in unit.leaves:
+                for i in group.leaves:
                     if leaves[i] is not None:
                         fresh[i] = np.empty(leaves[i].shape, leaves[i].dtype)
         return fresh
@@ -228,22 +222,23 @@ class Sweep:
             return
         scopes = [stage.scope for stage in self._stages if stage.scope is not None]
         with np.errstate(all="ignore"):
-            for unit in self._units:
+            for whole in self._units:
                 if not scopes:
-                    self._run_unit(unit, self._stages, params)
+                    self._run_unit(whole, self._stages, params)
                     continue
                 # Leaves to which the same is to be done still make a block together.
                 alike: dict[tuple[bool, ...], list[int]] = {}
-                for i in unit.leaves:
-                    alike.setdefault(tuple(i in scope for scope in scopes), []).append(i)
-                for group in alike.values():
-                    stages = [s for s in self._stages if s.scope is None or group[0] in s.scope]
-                    self._run_unit(_unit(group, self._kinds), stages, params)
+                for i in whole.leaves:
+                    alike.setdefault(tuple([i in scope for scope in scopes]), []).append(i)
+                for numbers in alike.values():
+                    stages = [s for s in self._stages if s.scope is None or numbers[0] in s.scope]
+                    if stages or params is not None:
+                        self._run_unit(unit(numbers, self._kinds), stages, params)
         self._stages.clear()
 
-    def _run_unit(self, unit: "_Unit", stages: list[_Stage], params: list[Any] | None) -> None:
-        """Do the same to all leaves of a unit."""
-        numbers, first = unit.leaves, unit.leaves[0]
+    def _run_unit(self, group: Unit, stages: list[_Stage], params: list[Any] | None) -> None:
+        """Do the same to all leaves of a group."""
+        numbers, first = group.leaves, group.leaves[0]
         ins: list[list[Any]] = [self._leaves]
         outs: list[list[Any]] = []
         if params is not None:
@@ -259,22 +254,21 @@ class Sweep:
             outs += stage.new
         if len(numbers) == 1:
             arrays = [column[first] for column in (*ins, *outs)]
-            for blocks in _blocks(arrays, BLOCK // arrays[0].itemsize):
-                _work(stages, blocks[: len(ins)], blocks[len(ins) :], params is not None)
+            for parts in blocks(arrays, BLOCK // arrays[0].itemsize):
+                _work(stages, parts[: len(ins)], parts[len(ins) :], params is not None)
         else:
-            gathered = [_joined([c[i] for i in numbers]) for c in ins]
+            gathered = [joined([c[i] for i in numbers]) for c in ins]
             wholes = []
             for column in outs:
                 base = column[first].base
-                # What is fresh has been made in one piece, or not.
-                pieces = {id(column[i].base) for i in numbers}
-                if self.donate or base is None or base.size != unit.size or len(pieces) > 1:
-                    base = np.empty(unit.size, column[first].dtype)
+                pieces = {id(column[i].base) for i in numbers}  # of what is fresh, one or more
+                if self.donate or base is None or base.size != group.size or len(pieces) > 1:
+                    base = np.empty(group.size, column[first].dtype)
                 wholes.append(base)
             _work(stages, gathered, wholes, params is not None)
             for column, whole in zip(outs, wholes, strict=True):
                 if whole is not column[first].base:
-                    for i, start, stop, shape in unit.spans:
+                    for i, start, stop, shape in group.spans:
                         column[i][...] = whole[start:stop].reshape(shape)
         if params is None:
             for i in numbers:
@@ -314,108 +308,3 @@ def _work(stages: list[_Stage], ins: list[Array], outs: list[Array], is_applied:
     if goals is not outs:
         for goal, x in zip(goals, outs, strict=True):
             np.copyto(goal, x, casting="same_kind")
-
-
-class _Unit(NamedTuple):
-    """Leaves that are worked on together, with their places in the array that they make."""
-
-    dtype: np.dtype[Any]
-    leaves: tuple[int, ...]
-    spans: tuple[tuple[int, int, int, Shape], ...]
-    size: int
-
-
-@lru_cache
-def _units(leaves: tuple[tuple[Shape, np.dtype[Any]], ...]) -> list[_Unit]:
-    """Put small leaves of one dtype together, as long as they fit into a block."""
-    groups: list[list[int]] = []
-    packs: dict[Any, list[int]] = {}
-    rooms: dict[Any, int] = {}
-    for i, (shape, dtype) in enumerate(leaves):
-        size = math.prod(shape) * dtype.itemsize
-        if size > BLOCK // 4:
-            groups.append([i])
-            continue
-        if rooms.get(dtype, -1) < size:
-            packs[dtype], rooms[dtype] = [], BLOCK
-            groups.append(packs[dtype])
-        packs[dtype].append(i)
-        rooms[dtype] -= size
-    return [_unit(group, leaves) for group in groups]
-
-
-def _unit(group: list[int], leaves: tuple[tuple[Shape, np.dtype[Any]], ...]) -> _Unit:
-    shapes = [leaves[i][0] for i in group]
-    stops = [0, *accumulate(math.prod(shape) for shape in shapes)]
-    spans = zip(group, stops, stops[1:], shapes, strict=False)
-    return _Unit(leaves[group[0]][1], (*group,), (*spans,), stops[-1])
-
-
-def _joined(parts: list[Array]) -> Array:
-    """All elements, one part after the other, read-only."""
-    try:
-        # A third of the time of np.concatenate, where parts are small and in order.
-        joined = b"".join(parts)  # type: ignore[arg-type]  # arrays are buffers, if in order
-        return np.frombuffer(joined, parts[0].dtype)
-    except TypeError:
-        return np.concatenate(parts, axis=None)
-
-
-def _numbered(like: Tree, leaves: list[Any]) -> Any:
-    """Collect the leaves, and give the tree with their numbers in their place."""
-    if type(like) is dict:
-        skeleton = {}
-        for step, child in like.items():
-            if type(child) is np.ndarray:
-                skeleton[step] = len(leaves)
-                leaves.append(child)
-            else:
-                skeleton[step] = _numbered(child, leaves)
-        return skeleton
-
-    def number(leaf: Any) -> int:
-        leaves.append(leaf)
-        return len(leaves) - 1
-
-    return tree.map(number, like)
-
-
-def _pick(skeleton: Any, other: Tree, leaves: list[Any]) -> None:
-    """Put the leaves of a tree in the order of the numbers."""
-    if type(skeleton) is not dict:
-        tree.map(lambda i, leaf: leaves.__setitem__(i, leaf), skeleton, other)
-    elif type(other) is dict and len(other) == len(skeleton):
-        for step, child in skeleton.items():
-            if type(child) is int:
-                leaves[child] = other[step]
-            else:
-                _pick(child, other[step], leaves)
-    else:
-        raise TreeError
-
-
-def _filled(skeleton: Any, leaves: list[Any]) -> Tree:
-    """The tree with leaves in the place of their numbers."""
-    if type(skeleton) is not dict:
-        return tree.map(leaves.__getitem__, skeleton)
-    filled = {}
-    for step, child in skeleton.items():
-        filled[step] = leaves[child] if type(child) is int else _filled(child, leaves)
-    return filled
-
-
-def _blocks(arrays: list[Array], size: int) -> Iterator[list[Array]]:
-    """The same parts of arrays of one shape, of about ``size`` elements."""
-    if arrays[0].size <= size:
-        yield arrays
-    elif all(array.flags.c_contiguous for array in arrays):
-        flat = [array.reshape(-1) for array in arrays]
-        for start in range(0, flat[0].size, size):
-            yield [array[start : start + size] for array in flat]
-    elif arrays[0][0].size > size:
-        for i in range(len(arrays[0])):
-            yield from _blocks([array[i] for array in arrays], size)
-    else:
-        rows = size // arrays[0][0].size
-        for start in range(0, len(arrays[0]), rows):
-            yield [array[start : start + rows] for array in arrays]
