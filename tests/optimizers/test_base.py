@@ -29,7 +29,7 @@ from purenn.optimizers import (
     sgd,
     trace,
 )
-from purenn.optimizers._sweep import BLOCK
+from purenn.optimizers._blocks import BLOCK
 
 
 class Layer(NamedTuple):
@@ -219,6 +219,11 @@ def test_the_memory_of_small_leaves_is_not_shared_with_what_came_in() -> None:
             DtypeError,
             'grads["b"] is a float, expected a NumPy array',
         ),
+        (
+            {"a": {"kernel": np.ones(2)}, "b": np.ones(1, ">f8")},
+            DtypeError,
+            'grads["b"] has dtype >f8, expected native byte order',
+        ),
         ({"a": {"kernel": np.ones(2)}, "b": [np.ones(1)]}, TreeError, 'trees differ at ["b"]'),
     ],
 )
@@ -249,7 +254,7 @@ def test_a_state_of_other_parameters_is_refused() -> None:
         adam(0.1).update(params, state)
 
 
-@pytest.mark.parametrize("make", [adam, adamw, lambda rate: sgd(rate, 0.9)])
+@pytest.mark.parametrize("make", [adam, adamw, sgd, lambda rate: sgd(rate, 0.9)])
 def test_integer_parameters_are_refused(make: Any) -> None:
     for bad, told in (
         (np.ones(2, int), "has dtype int64"),

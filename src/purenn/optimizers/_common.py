@@ -63,6 +63,16 @@ def counted(number: int) -> Array:
     return np.array(min(number, 2**31 - 1), np.int32)
 
 
+def check_parameters(name: str, argument: str, params: Tree) -> None:
+    """Refuse a tree with a leaf that is no array of a floating dtype; the message has its path."""
+
+    def check(path: Path, leaf: Any) -> None:
+        check_array(name, f"{argument}{tree.show(path)}", leaf)
+        check_floating(name, f"{argument}{tree.show(path)}", leaf)
+
+    tree.map_with_path(check, params)
+
+
 def full_like(
     name: str,
     params: Tree,
@@ -83,15 +93,13 @@ def full_like(
     Raises:
         DtypeError: a parameter is no array of a floating dtype; the message has its path.
     """
+    check_parameters(name, "params", params)
 
     def leaf(path: Path, p: Any) -> Array:
-        argument = f"params{tree.show(path)}"
-        check_array(name, argument, p)
-        check_floating(name, argument, p)
         if squares and p.dtype == np.float16:
             raise DtypeError(
-                f"{name}: {argument} has dtype float16, in which squares below 6e-8 are 0; "
-                "expected float32, float64 or bfloat16"
+                f"{name}: params{tree.show(path)} has dtype float16, in which squares below 6e-8 "
+                "are 0; expected float32, float64 or bfloat16"
             )
         return np.full(p.shape, value, dtype or p.dtype)
 

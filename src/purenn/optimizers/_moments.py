@@ -1,4 +1,4 @@
-"""Moving averages of g and g², and the step that Adam and its kin make of them."""
+"""Moving averages of g and g², the step that Adam and its kin make of them, and signs."""
 
 import math
 from typing import Any, NamedTuple
@@ -82,3 +82,11 @@ def step(m: Array, g: Array, v: Array, weights: Weights, u: Array, t: Array) -> 
     np.add(t, g, out=t)
     np.divide(t, u, out=u)
     return np.multiply(u, b, out=u)
+
+
+def sign(x: Array, out: Array) -> Any:
+    """What np.sign gives, which takes four times as long where it cannot guess the next sign."""
+    largest = float(np.finfo(x.dtype).max)
+    np.multiply(x, largest, out=out)
+    np.multiply(out, largest, out=out)  # once more, for what was subnormal
+    return np.clip(out, -1, 1, out=out)

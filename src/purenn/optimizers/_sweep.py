@@ -13,12 +13,14 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from purenn import tree
-from purenn.contract import check_array, check_floating
 from purenn.errors import DomainError, TreeError
 from purenn.optimizers._blocks import BLOCK, Unit, blocks, joined, unit, units
+from purenn.optimizers._common import check_parameters
 from purenn.optimizers._skeleton import filled, numbered, pick
 from purenn.tree import Path, Tree
 from purenn.typing import Array
+
+_F4, _F8 = np.dtype(np.float32), np.dtype(np.float64)
 
 Blocks: TypeAlias = list[Array]
 
@@ -67,8 +69,8 @@ class Sweep:
         self._leaves: list[Any] = []
         self._skeleton = numbered(grads, self._leaves)
         for leaf in self._leaves:
-            if type(leaf) is not np.ndarray or leaf.dtype.kind != "f":
-                tree.map_with_path(self._check_leaf, grads)
+            if type(leaf) is not np.ndarray or (leaf.dtype is not _F4 and leaf.dtype is not _F8):
+                check_parameters("update", name, grads)  # what is rarer takes longer to look at
         self._scope: frozenset[int] | None = None
         self._params = None if params is None else self._like("params", params)
         self._stages: list[_Stage] = []
@@ -164,11 +166,6 @@ class Sweep:
     def params_tree(self) -> Tree:
         """The parameters that are within, or None."""
         return None if self._params is None else filled(self._skeleton, self._params)
-
-    def _check_leaf(self, path: Path, leaf: Any) -> None:
-        argument = f"{self._name}{tree.show(path)}"
-        check_array("update", argument, leaf)
-        check_floating("update", argument, leaf)
 
     def _inside(self) -> list[int]:
         return [i for i in range(len(self._leaves)) if self._scope is None or i in self._scope]

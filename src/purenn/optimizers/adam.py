@@ -1,12 +1,9 @@
 """Adam, and with decoupled weight decay AdamW."""
 
-import math
 from typing import Any, NamedTuple
 
-import numpy as np
 from numpy.typing import DTypeLike
 
-from purenn.contract import check_number
 from purenn.optimizers._common import (
     ScalarOrSchedule,
     check_state,
@@ -14,6 +11,13 @@ from purenn.optimizers._common import (
     full_like,
     steps,
     zero,
+)
+from purenn.optimizers._moments import (
+    average,
+    average_of_squares,
+    check_moments,
+    corrected,
+    step,
 )
 from purenn.optimizers._sweep import Blocks, Sweep
 from purenn.optimizers.base import GradientTransformation, chain, swept
@@ -44,10 +48,7 @@ def scale_by_adam(
 ) -> GradientTransformation:
     """What :func:`adam` does before the learning rate; the arguments are its."""
     name = "scale_by_adam"
-    b1 = check_number(name, "b1", b1, ge=0, lt=1)
-    b2 = check_number(name, "b2", b2, ge=0, lt=1)
-    eps = check_number(name, "eps", eps, ge=0)
-    eps_root = check_number(name, "eps_root", eps_root, ge=0)
+    b1, b2, eps, eps_root = check_moments(name, b1, b2, eps, eps_root)
 
     def init(params: Tree) -> ScaleByAdamState:
         mu = full_like(name, params, dtype=mu_dtype)
@@ -56,33 +57,16 @@ def scale_by_adam(
     def sweep(run: Sweep, state: ScaleByAdamState) -> ScaleByAdamState:
         check_state(name, state, ScaleByAdamState)
         count = steps(name, state.count) + 1
-        c = math.sqrt(1 - b2**count)
-        inside = c * c * eps_root
-        outside = eps if eps_before_correction else c * eps
-        scale = c / (1 - b1**count)
-        ahead = c * b1 / (1 - b1 ** (count + 1))
+        weights = corrected(
+            count, b1, b2, eps, eps_root,
+            nesterov=nesterov, eps_before_correction=eps_before_correction,
+        )  # fmt: skip
 
         def kernel(g: Array, u: Array, t: Array, old: Blocks, new: Blocks) -> Any:
             (m_old, v_old), (m, v) = old, new
-            np.multiply(g, 1 - b1, out=u)
-            np.multiply(m_old, b1, out=m)
-            np.add(m, u, out=m)
-            np.multiply(g, g, out=u)
-            np.multiply(u, 1 - b2, out=u)
-            np.multiply(v_old, b2, out=v)
-            np.add(v, u, out=v)
-            if inside:
-                np.add(v, inside, out=u)
-            np.sqrt(u if inside else v, out=u)
-            np.add(u, outside, out=u)
-            if not nesterov:
-                np.divide(m, u, out=u)
-                return np.multiply(u, scale, out=u)
-            np.multiply(g, (1 - b1) * scale, out=t)
-            np.divide(t, u, out=t)
-            np.divide(m, u, out=u)
-            np.multiply(u, ahead, out=u)
-            return np.add(u, t, out=u)
+            average(g, b1, m_old, m, u)
+            average_of_squares(g, b2, v_old, v, u)
+            return step(m, g, v, weights, u, t)
 
         mu, nu = run.each(kernel, state.mu, state.nu, cast=mu_dtype is not None)
         return ScaleByAdamState(counted(count), mu, nu)

@@ -122,7 +122,8 @@ def amsgrad(
     True              True              v̂ ← max(v̂, v), (√v̂ + ε)/c       Keras
     ================  ================  ==============================  =====================
 
-    The paper's algorithm 2 corrects nothing, and has no ε. With eps_root it is under each root.
+    The paper's algorithm 2 corrects nothing, and has no ε. ``eps_root`` is added to the corrected
+    v̂.
 
     Args:
         learning_rate: η, a number or a schedule of it, finite and ≥ 0.

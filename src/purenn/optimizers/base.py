@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from purenn.errors import DtypeError, TreeError
+from purenn.optimizers._common import check_parameters
 from purenn.optimizers._sweep import Sweep
 from purenn.tree import Tree
 
@@ -58,7 +59,7 @@ def swept(
     def update(
         grads: Tree, state: Any, params: Tree = None, *, donate: bool = False, **extra: Any
     ) -> tuple[Tree, Any]:
-        run = Sweep(grads, params, donate, **extra)
+        run = Sweep(grads, params, donate, extra)
         state = sweep(run, state)
         return run.updates(), state
 
@@ -68,13 +69,17 @@ def swept(
 def stateless(sweep: Callable[[Sweep], None]) -> GradientTransformation:
     """Make a transformation that remembers nothing."""
 
+    def init(params: Tree) -> EmptyState:
+        check_parameters("init", "params", params)
+        return EmptyState()
+
     def advance(run: Sweep, state: Any) -> EmptyState:
         if type(state) is not EmptyState:
             raise TreeError(f"opt_state is {_told(state)}, expected an EmptyState")
         sweep(run)
         return state
 
-    return swept(lambda params: EmptyState(), advance)
+    return swept(init, advance)
 
 
 def advance(transformation: GradientTransformation, run: Sweep, state: Any) -> Any:
@@ -156,7 +161,7 @@ def apply_gradients(
         TreeError, ShapeError, DtypeError: the trees do not fit; the message names the path.
         DomainError: an array that is donated is read-only, or donated twice.
     """
-    run = Sweep(grads, params, donate, **extra)
+    run = Sweep(grads, params, donate, extra)
     opt_state = advance(optimizer, run, opt_state)
     return run.apply(), opt_state
 

@@ -9,7 +9,8 @@ from purenn.contract import check_number, unchecked
 from purenn.errors import ShapeError
 from purenn.ops._numerics import at_least_single
 from purenn.ops.normalization import max_norm as shrunk
-from purenn.optimizers._sweep import BLOCK, Blocks, Sweep
+from purenn.optimizers._blocks import BLOCK
+from purenn.optimizers._sweep import Blocks, Sweep
 from purenn.optimizers.base import GradientTransformation, stateless
 from purenn.optimizers.masking import Mask, masked
 from purenn.regularizers import is_weight

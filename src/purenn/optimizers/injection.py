@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from purenn import tree
-from purenn.contract import check_array, check_floating, check_number
+from purenn.contract import check_number
 from purenn.errors import DomainError, DtypeError, TreeError
-from purenn.optimizers._common import Schedule, check_state, counted, steps, zero
+from purenn.optimizers._common import Schedule, check_parameters, check_state, counted, steps, zero
 from purenn.optimizers._sweep import Sweep
 from purenn.optimizers.base import GradientTransformation, advance, swept
 from purenn.tree import Tree
@@ -108,9 +108,7 @@ def inject_hyperparams(
             return found
 
         def init(params: Tree) -> InjectStatefulHyperparamsState:
-            for path, p in tree.leaves_with_paths(params):
-                check_array(name, f"params{tree.show(path)}", p)
-                check_floating(name, f"params{tree.show(path)}", p)
+            check_parameters(name, "params", params)
             dtypes = [p.dtype for p in tree.leaves(params)]
             found = values(numbers, dict.fromkeys(schedules, 0), dtypes)
             states = {key: WrappedScheduleState(zero()) for key in schedules}

@@ -42,7 +42,6 @@ from purenn.optimizers.line_search import LineSearchResult, wolfe_line_search
 from purenn.tree import Path, Tree
 from purenn.typing import Array
 
-
 ValueAndGrad: TypeAlias = Callable[[Tree], tuple[Any, Tree]]
 
 

@@ -15,7 +15,7 @@ from purenn.optimizers._common import (
     steps,
     zero,
 )
-from purenn.optimizers._moments import average
+from purenn.optimizers._moments import average, sign
 from purenn.optimizers._sweep import Blocks, Sweep
 from purenn.optimizers.base import GradientTransformation, chain, swept
 from purenn.optimizers.masking import Mask
@@ -78,7 +78,7 @@ def scale_by_lion(
         average(g, b1, m_old, u, t)
         average(g, b2, m_old, m, t)
         if mode == "hard":
-            return np.sign(u, out=u)
+            return sign(u, out=u)
         if mode == "refined":
             return np.clip(u, -1, 1, out=u)
         np.multiply(u, slope, out=u)

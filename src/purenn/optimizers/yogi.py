@@ -13,7 +13,7 @@ from purenn.optimizers._common import (
     steps,
     zero,
 )
-from purenn.optimizers._moments import average, check_moments, corrected, step
+from purenn.optimizers._moments import average, check_moments, corrected, sign, step
 from purenn.optimizers._sweep import Blocks, Sweep
 from purenn.optimizers.adam import ScaleByAdamState
 from purenn.optimizers.base import GradientTransformation, chain, swept
@@ -63,7 +63,7 @@ def scale_by_yogi(
             average(g, b1, m_old, m, u)
             np.multiply(g, g, out=u)
             np.subtract(u, v_old, out=t)
-            np.sign(t, out=t)
+            sign(t, out=t)
             np.multiply(t, 1 - b2, out=t)
             np.multiply(t, u, out=t)
             np.add(v_old, t, out=v)
@@ -104,7 +104,7 @@ def yogi(
     with c = √(1 − β₂ᵗ). The paper proposes the mean of g² over a large batch for v₀.
 
     Args:
-        learning_rate: η, a number or a schedule of it, finite and ≥ 0; the paper proposes 0.01.
+        learning_rate: η, a number or a schedule of it, finite and ≥ 0; TensorFlow Addons' is 0.01.
         b1: β₁ in [0, 1).
         b2: β₂ in [0, 1).
         eps: Added outside the root, ≥ 0.
