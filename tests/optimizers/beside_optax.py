@@ -117,7 +117,7 @@ def assert_agrees(
                 assert (a.shape, a.dtype) == (b[i].shape, b.dtype), what
                 cancels = signed or what == "params"
                 scale = np.max(np.abs(b[: i + 1]), initial=0.0) if cancels else np.abs(b[i])
-                assert np.all((np.abs(a - b[i]) <= rtol * scale + tiny) | (a == b[i])), (
+                assert np.all((np.abs(1 * a - b[i]) <= rtol * scale + tiny) | (a == b[i])), (
                     f"{what} after step {i + 1}: got {a}, expected {b[i]}"
                 )
 

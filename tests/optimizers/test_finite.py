@@ -33,14 +33,14 @@ BAD = st.sampled_from([np.nan, np.inf, -np.inf])
 @cache
 def compiled(name: str) -> Any:
     """All updates and states of optax, from gradients and the number of errors."""
-    make = {
+    makers: Any = {
         "apply_if_finite": lambda most: optax.apply_if_finite(optax.adam(0.1), most),
         "zero_nans": lambda most: optax.chain(optax.zero_nans(), optax.trace(0.9)),
-    }[name]
+    }
 
     @jax.jit
     def run(every_grads: Any, most: Any) -> Any:
-        optimizer = make(most)
+        optimizer = makers[name](most)
 
         def step(state: Any, grads: Any) -> Any:
             updates, state = optimizer.update(grads, state)
@@ -124,9 +124,9 @@ def test_it_is_refused_by_path_before_anything_is_written(
     bad: float, count: int, position: int, donate: bool
 ) -> None:
     params = {"fine": np.full(2, 1e308), "layer": {"kernel": np.ones((2, 3))}}
-    grads = {"fine": np.full(2, 1e308), "layer": {"kernel": np.ones((2, 3))}}
+    grads: Any = {"fine": np.full(2, 1e308), "layer": {"kernel": np.ones((2, 3))}}
     bad_entries = sorted({(position + i) % 6 for i in range(count)})
-    grads["layer"]["kernel"].reshape(-1)[bad_entries] = bad  # type: ignore[call-overload]
+    grads["layer"]["kernel"].reshape(-1)[bad_entries] = bad
     index = [bad_entries[0] // 3, bad_entries[0] % 3]
     optimizer = chain(raise_if_not_finite(), adam(0.1))
     state = optimizer.init(params)
