@@ -1,5 +1,6 @@
 """Lion."""
 
+import math
 import re
 from typing import Any
 
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 
 from purenn.errors import DomainError, DtypeError, TreeError
 from purenn.optimizers import lion, scale_by_adam, scale_by_lion
@@ -57,10 +58,14 @@ def test_the_average_has_a_dtype_of_its_own() -> None:
     np.testing.assert_array_equal(state.mu["w"], (grads["w"] / 4).astype(jnp.bfloat16))
 
 
-def test_the_sign_of_nothing_is_no_step() -> None:
-    grads = {"w": np.zeros(2)}
-    updates, _ = lion(0.1).update(grads, lion(0.1).init(grads), grads)
-    np.testing.assert_array_equal(updates["w"], [0, 0])
+@given(st.lists(st.floats(width=32), min_size=1), DTYPES)
+@example([1e-45, -1e-45, math.inf, math.nan, 0.0], np.float32)
+@example([5e-324, -5e-324, math.inf, math.nan, 0.0], np.float64)
+def test_the_sign_is_right_for_every_number(values: list[float], dtype: Any) -> None:
+    grads = {"w": np.array(values, dtype)}
+    optimizer = scale_by_lion(b1=0)
+    updates, _ = optimizer.update(grads, optimizer.init(grads))
+    np.testing.assert_array_equal(updates["w"], np.sign(grads["w"]))
 
 
 def test_the_mask_says_what_decays() -> None:

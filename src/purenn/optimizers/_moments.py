@@ -85,7 +85,7 @@ def step(m: Array, g: Array, v: Array, weights: Weights, u: Array, t: Array) -> 
 
 
 def sign(x: Array, out: Array) -> Any:
-    """What np.sign gives, which takes four times as long where it cannot guess the next sign."""
+    """What np.sign gives, which takes ten times as long where signs are random."""
     largest = float(np.finfo(x.dtype).max)
     np.multiply(x, largest, out=out)
     np.multiply(out, largest, out=out)  # once more, for what was subnormal
