@@ -305,7 +305,8 @@ def test_it_trains_a_model_on_whole_batches() -> None:
     assert seen[-1] > state.opt_state.value
 
 
-def test_the_extremes_of_float64_do_no_harm() -> None:
+@pytest.mark.parametrize("scaled", [False, True])
+def test_the_extremes_of_float64_do_no_harm(scaled: bool) -> None:
     """Where squares underflow or overflow it still descends, or stands still."""
     for scale in (1e-300, 1e-160, 1e150, 1e200, 1e300):
 
@@ -317,7 +318,7 @@ def test_the_extremes_of_float64_do_no_harm() -> None:
         state: Any = None
         for _ in range(5):
             before = value_and_grad(params)[0]
-            updates, state = step_of(value_and_grad, params, state)
+            updates, state = step_of(value_and_grad, params, state, scale_init_precond=scaled)
             params = apply_updates(params, updates)
             assert value_and_grad(params)[0] <= before
             assert all(np.isfinite(leaf).all() for leaf in tree.leaves(state))
