@@ -1,9 +1,10 @@
 """What is worked on at a time: a part of a large leaf, or many small leaves."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import accumulate
+from operator import itemgetter
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -25,6 +26,8 @@ class Unit(NamedTuple):
     leaves: tuple[int, ...]
     spans: tuple[tuple[int, int, int, Shape], ...]
     size: int
+    take: Callable[[list[Any]], Any]
+    """The leaves of these numbers; not a tuple where there is only one."""
 
 
 @lru_cache
@@ -51,17 +54,22 @@ def unit(group: list[int], leaves: Kinds) -> Unit:
     shapes = [leaves[i][0] for i in group]
     stops = [0, *accumulate(math.prod(shape) for shape in shapes)]
     spans = zip(group, stops, stops[1:], shapes, strict=False)
-    return Unit(leaves[group[0]][1], (*group,), (*spans,), stops[-1])
+    return Unit(leaves[group[0]][1], (*group,), (*spans,), stops[-1], itemgetter(*group))
 
 
-def joined(parts: list[Array]) -> Array:
+def joined(parts: tuple[Array, ...]) -> Array:
     """All elements, one part after the other, read-only."""
     try:
         # A third of the time of np.concatenate, where parts are small and in order.
-        joined = b"".join(parts)  # type: ignore[arg-type]  # arrays are buffers, if in order
-        return np.frombuffer(joined, parts[0].dtype)
+        return np.frombuffer(b"".join(parts), parts[0].dtype)  # type: ignore[arg-type]
     except TypeError:
         return np.concatenate(parts, axis=None)
+
+
+def scattered(whole: Array, parts: tuple[Array, ...], of: Unit) -> None:
+    """The way back."""
+    for part, (_, start, stop, shape) in zip(parts, of.spans, strict=True):
+        part[...] = whole[start:stop].reshape(shape)
 
 
 def blocks(arrays: list[Array], size: int) -> Iterator[list[Array]]:

@@ -10,10 +10,10 @@ from purenn.typing import Array
 
 
 class Weights(NamedTuple):
-    """The step is (a·m + b·g)/(√(v + inside) + outside), with all corrections in these numbers."""
+    """The step is scale·m̂/(√(v + inside) + outside), with m̂ = m, or g + ahead·m if ``ahead``."""
 
-    a: float
-    b: float
+    scale: float
+    ahead: float | None
     inside: float
     outside: float
 
@@ -47,9 +47,10 @@ def corrected(
     """
     c = math.sqrt(1 - b2**count)
     scale = c / (1 - b1**count)
+    ahead = b1 * (1 - b1**count) / ((1 - b1) * (1 - b1 ** (count + 1)))
     return Weights(
-        a=c * b1 / (1 - b1 ** (count + 1)) if nesterov else scale,
-        b=(1 - b1) * scale if nesterov else 0.0,
+        scale=(1 - b1) * scale if nesterov else scale,
+        ahead=ahead if nesterov else None,
         inside=c * c * eps_root,
         outside=eps if eps_before_correction else c * eps,
     )
@@ -69,19 +70,16 @@ def average_of_squares(x: Array, beta: float, old: Array, new: Array, spare: Arr
 
 
 def step(m: Array, g: Array, v: Array, weights: Weights, u: Array, t: Array) -> Any:
-    """What the weights say; ``u`` and ``t`` are written to."""
-    a, b, inside, outside = weights
-    if inside:
-        np.add(v, inside, out=u)
-    np.sqrt(u if inside else v, out=u)
-    np.add(u, outside, out=u)
-    if not b:
-        np.divide(m, u, out=u)
-        return np.multiply(u, a, out=u)
-    np.multiply(m, a / b, out=t)
+    """What the weights say, but for their scale; ``u`` and ``t`` are written to."""
+    if weights.inside:
+        np.add(v, weights.inside, out=u)
+    np.sqrt(u if weights.inside else v, out=u)
+    np.add(u, weights.outside, out=u)
+    if weights.ahead is None:
+        return np.divide(m, u, out=u)
+    np.multiply(m, weights.ahead, out=t)
     np.add(t, g, out=t)
-    np.divide(t, u, out=u)
-    return np.multiply(u, b, out=u)
+    return np.divide(t, u, out=u)
 
 
 def sign(x: Array, out: Array) -> Any:

@@ -8,13 +8,14 @@ together, whatever their number.
 
 from collections.abc import Callable
 from copy import copy
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from purenn import tree
 from purenn.errors import DomainError, TreeError
-from purenn.optimizers._blocks import BLOCK, Unit, blocks, joined, unit, units
+from purenn.optimizers._blocks import BLOCK, Unit, blocks, joined, scattered, unit, units
 from purenn.optimizers._common import check_parameters
 from purenn.optimizers._skeleton import filled, numbered, pick
 from purenn.tree import Path, Tree
@@ -30,7 +31,7 @@ Kernel: TypeAlias = Callable[[Array, Array, Array, Blocks, Blocks], Any]
 ``g`` is what comes in, read-only. ``old`` are the blocks of its state, and then of the parameters
 if it asked for them, to be read; ``new`` those of its state to be written, maybe in the same
 memory. ``u`` and ``t`` may be written to and share memory with nothing else. The array that is
-returned holds what goes out: ``u``, or another of these.
+returned holds what goes out: ``u``, ``g`` or one of ``new``.
 """
 
 
@@ -38,8 +39,9 @@ class MaskedNode(NamedTuple):
     """Stands in a state for a leaf that a transformation leaves alone, as in optax."""
 
 
-class _Stage(NamedTuple):
-    kernel: Kernel
+@dataclass(slots=True, eq=False)
+class _Stage:
+    kernel: Kernel | None
     old: list[list[Any]]
     new: list[list[Any]]
     """What is read and written: per tree a list of its leaves."""
@@ -47,6 +49,8 @@ class _Stage(NamedTuple):
     """The leaves that it is done to; None for all."""
     cast: bool
     """Whether what is read and written has a dtype of its own."""
+    scale: float
+    """What goes out is still to be multiplied by it."""
 
 
 class Sweep:
@@ -98,6 +102,7 @@ class Sweep:
         *slots: Tree,
         reads_params: bool = False,
         reads: Tree = None,
+        scale: float = 1.0,
         cast: bool = False,
     ) -> list[Tree]:
         """Do something to each leaf, later.
@@ -107,6 +112,7 @@ class Sweep:
             slots: Trees of the state that it reads and renews.
             reads_params: Whether it reads the parameters as well.
             reads: A tree that it reads as well, of any dtype; a number may be broadcast to a leaf.
+            scale: A number that what goes out is still to be multiplied by.
             cast: Whether the state may have a dtype of its own.
 
         Returns:
@@ -121,8 +127,15 @@ class Sweep:
             old = [*old, self.params()]
         if reads is not None:
             old = [*old, self._like("reads", reads, cast=True)]
-        self._stages.append(_Stage(kernel, old, new, self._scope, cast))
+        self._stages.append(_Stage(kernel, old, new, self._scope, cast, scale))
         return [filled(self._skeleton, leaves) for leaves in new]
+
+    def scale(self, factor: float) -> None:
+        """Multiply by a number, later."""
+        if self._stages and self._stages[-1].scope == self._scope:
+            self._stages[-1].scale *= factor
+        else:
+            self._stages.append(_Stage(None, [], [], self._scope, False, factor))
 
     def dtypes(self) -> list[np.dtype[Any]]:
         """Those of the leaves, whatever is done to them."""
@@ -254,19 +267,18 @@ class Sweep:
             for parts in blocks(arrays, BLOCK // arrays[0].itemsize):
                 _work(stages, parts[: len(ins)], parts[len(ins) :], params is not None)
         else:
-            gathered = [joined([c[i] for i in numbers]) for c in ins]
-            wholes = []
+            goals: list[Array] = []
             for column in outs:
-                base = column[first].base
-                pieces = {id(column[i].base) for i in numbers}  # of what is fresh, one or more
-                if self.donate or base is None or base.size != group.size or len(pieces) > 1:
+                # What is fresh has been made in one piece, or not.
+                base = None if self.donate else column[first].base
+                if base is None or base.size != group.size:
                     base = np.empty(group.size, column[first].dtype)
-                wholes.append(base)
-            _work(stages, gathered, wholes, params is not None)
-            for column, whole in zip(outs, wholes, strict=True):
-                if whole is not column[first].base:
-                    for i, start, stop, shape in group.spans:
-                        column[i][...] = whole[start:stop].reshape(shape)
+                goals.append(base)
+            gathered = [joined(group.take(column)) for column in ins]
+            _work(stages, gathered, goals, params is not None)
+            for column, goal in zip(outs, goals, strict=True):
+                if goal is not column[first].base:
+                    scattered(goal, group.take(column), group)
         if params is None:
             for i in numbers:
                 self._leaves[i], self._is_ours[i] = outs[0][i], True
@@ -283,7 +295,7 @@ def _work(stages: list[_Stage], ins: list[Array], outs: list[Array], is_applied:
         is_applied: Whether the result is the sum of the two.
     """
     dtype, goals = ins[0].dtype, outs
-    if dtype.itemsize < 4 or any(stage.cast for stage in stages):
+    if dtype.itemsize < 4 or True in [stage.cast for stage in stages]:
         dtype = np.promote_types(dtype, np.float32)
         ins = [x.astype(dtype) for x in ins]
         outs = [np.empty(x.shape, dtype) for x in outs]
@@ -297,7 +309,11 @@ def _work(stages: list[_Stage], ins: list[Array], outs: list[Array], is_applied:
         new = outs[written : written + len(stage.new)]
         read += len(old)
         written += len(new)
-        g = stage.kernel(g, second if g is first else first, spare, old, new)
+        u = second if g is first else first
+        if stage.kernel is not None:
+            g = stage.kernel(g, u, spare, old, new)
+        if stage.scale != 1:
+            g = np.multiply(g, stage.scale, out=u)
     if is_applied:
         np.add(ins[1], g, out=outs[0])
     else:

@@ -61,7 +61,8 @@ def scale_by_belief(
             np.add(s, eps_root, out=s)
             return step(m, g, s, weights, u, t)
 
-        return ScaleByBeliefState(counted(count), *run.each(kernel, state.mu, state.nu))
+        mu, nu = run.each(kernel, state.mu, state.nu, scale=weights.scale)
+        return ScaleByBeliefState(counted(count), mu, nu)
 
     return swept(init, sweep)
 

@@ -68,7 +68,9 @@ def scale_by_adam(
             average_of_squares(g, b2, v_old, v, u)
             return step(m, g, v, weights, u, t)
 
-        mu, nu = run.each(kernel, state.mu, state.nu, cast=mu_dtype is not None)
+        mu, nu = run.each(
+            kernel, state.mu, state.nu, scale=weights.scale, cast=mu_dtype is not None
+        )
         return ScaleByAdamState(counted(count), mu, nu)
 
     return swept(init, sweep)

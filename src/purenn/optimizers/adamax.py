@@ -38,7 +38,6 @@ def scale_by_adamax(
     def sweep(run: Sweep, state: ScaleByAdamState) -> ScaleByAdamState:
         check_state(name, state, ScaleByAdamState)
         count = steps(name, state.count) + 1
-        scale = 1 / (1 - b1**count)
 
         def kernel(g: Array, u: Array, t: Array, old: Blocks, new: Blocks) -> Any:
             (m_old, v_old), (m, v) = old, new
@@ -50,10 +49,10 @@ def scale_by_adamax(
             np.maximum(v, u, out=v)
             if not eps_in_max:
                 np.add(v, eps, out=u)
-            np.divide(m, v if eps_in_max else u, out=u)
-            return np.multiply(u, scale, out=u)
+            return np.divide(m, v if eps_in_max else u, out=u)
 
-        return ScaleByAdamState(counted(count), *run.each(kernel, state.mu, state.nu))
+        mu, nu = run.each(kernel, state.mu, state.nu, scale=1 / (1 - b1**count))
+        return ScaleByAdamState(counted(count), mu, nu)
 
     return swept(init, sweep)
 

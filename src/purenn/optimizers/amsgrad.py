@@ -87,7 +87,12 @@ def scale_by_amsgrad(
             return step(m, g, largest, weights, u, t)
 
         mu, nu, nu_max = run.each(
-            kernel, state.mu, state.nu, state.nu_max, cast=mu_dtype is not None
+            kernel,
+            state.mu,
+            state.nu,
+            state.nu_max,
+            scale=weights.scale,
+            cast=mu_dtype is not None,
         )
         return ScaleByAmsgradState(counted(count), mu, nu, nu_max)
 

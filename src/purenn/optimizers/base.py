@@ -31,7 +31,8 @@ class GradientTransformation(NamedTuple):
             the path, where the trees do not fit each other, and DomainError where an array that
             is donated cannot be written to.
         sweep: How :func:`chain` does it in one pass through memory with its neighbours; None for
-            what cannot be done so, as a pair of your own.
+            what cannot be done so, as a pair of your own, which needs no more than
+            ``update(grads, opt_state, params)``.
     """
 
     init: Callable[[Tree], Any]
@@ -86,7 +87,10 @@ def advance(transformation: GradientTransformation, run: Sweep, state: Any) -> A
     """Take part in a sweep; what cannot, gets the updates as they are by then."""
     if transformation.sweep is not None:
         return transformation.sweep(run, state)
-    updates, state = transformation.update(run.updates(), state, run.params_tree(), **run.extra)
+    more: dict[str, Any] = {}
+    if isinstance(transformation, GradientTransformationExtraArgs):
+        more = {"donate": run.donate, **run.extra}
+    updates, state = transformation.update(run.updates(), state, run.params_tree(), **more)
     run.replace(updates)
     return state
 

@@ -96,10 +96,9 @@ def ema(
             (m_old,), (m,) = old, new
             np.multiply(g, 1 - beta, out=u)
             np.multiply(m_old, beta, out=m)
-            np.add(m, u, out=m)
-            return np.multiply(m, scale, out=u) if debias else m
+            return np.add(m, u, out=m)
 
-        (average,) = run.each(kernel, state.ema, cast=accumulator_dtype is not None)
+        (average,) = run.each(kernel, state.ema, scale=scale, cast=accumulator_dtype is not None)
         return EmaState(counted(count), average)
 
     return swept(init, sweep)

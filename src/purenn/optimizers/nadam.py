@@ -79,8 +79,8 @@ def scale_by_nadam(
         product = float(state.mu_product) * now
         c = math.sqrt((1 - b2**count) / (b2 if as_published else 1))
         weights = Weights(
-            a=c * ahead / (1 - product * ahead),
-            b=c * (1 - now) / (1 - product),
+            scale=c * (1 - now) / (1 - product),
+            ahead=ahead * (1 - product) / ((1 - now) * (1 - product * ahead)),
             inside=c * c * eps_root,
             outside=c * eps,
         )
@@ -92,7 +92,9 @@ def scale_by_nadam(
             average_of_squares(g, b2, v_old, v, u)
             return step(m, g, v, weights, u, t)
 
-        mu, nu = run.each(kernel, state.mu, state.nu, cast=mu_dtype is not None)
+        mu, nu = run.each(
+            kernel, state.mu, state.nu, scale=weights.scale, cast=mu_dtype is not None
+        )
         return ScaleByNadamState(counted(count), mu, nu, np.array(product))
 
     return swept(init, sweep)

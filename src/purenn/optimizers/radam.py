@@ -61,9 +61,7 @@ def scale_by_radam(
             nesterov=nesterov,
             eps_before_correction=eps_before_correction,
         )
-        a, b = weights.a, weights.b
-        if rectification is not None:
-            weights = weights._replace(a=a * rectification, b=b * rectification)
+        scale = weights.scale * (1 if rectification is None else rectification)
 
         def kernel(g: Array, u: Array, t: Array, old: Blocks, new: Blocks) -> Any:
             (m_old, v_old), (m, v) = old, new
@@ -71,13 +69,13 @@ def scale_by_radam(
             average_of_squares(g, b2, v_old, v, u)
             if rectification is not None:
                 return step(m, g, v, weights, u, t)
-            np.multiply(m, a, out=u)
-            if b:
-                np.multiply(g, b, out=t)
-                np.add(u, t, out=u)
-            return u
+            if weights.ahead is None:
+                return m
+            np.multiply(m, weights.ahead, out=u)
+            return np.add(u, g, out=u)
 
-        return ScaleByAdamState(counted(count), *run.each(kernel, state.mu, state.nu))
+        mu, nu = run.each(kernel, state.mu, state.nu, scale=scale)
+        return ScaleByAdamState(counted(count), mu, nu)
 
     return swept(init, sweep)
 

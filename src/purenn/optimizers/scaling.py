@@ -1,8 +1,6 @@
 """Updates times a number: constant, scheduled, or the learning rate."""
 
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import NamedTuple
 
 from purenn.contract import check_number
 from purenn.errors import DtypeError
@@ -16,7 +14,7 @@ from purenn.optimizers._common import (
     steps,
     zero,
 )
-from purenn.optimizers._sweep import Blocks, Sweep
+from purenn.optimizers._sweep import Sweep
 from purenn.optimizers.base import GradientTransformation, identity, stateless, swept
 from purenn.typing import Array
 
@@ -38,7 +36,7 @@ def scale(step_size: float | int) -> GradientTransformation:
         DtypeError: it is no number.
     """
     factor = check_number("scale", "step_size", step_size)
-    return stateless(lambda run: _scale(run, factor))
+    return stateless(lambda run: run.scale(factor))
 
 
 def scale_by_schedule(step_size_fn: Schedule) -> GradientTransformation:
@@ -60,7 +58,7 @@ def scale_by_schedule(step_size_fn: Schedule) -> GradientTransformation:
     def sweep(run: Sweep, state: ScaleByScheduleState) -> ScaleByScheduleState:
         check_state(name, state, ScaleByScheduleState)
         count = steps(name, state.count)
-        _scale(run, check_number(name, f"step_size_fn({count})", step_size_fn(count)))
+        run.scale(check_number(name, f"step_size_fn({count})", step_size_fn(count)))
         return ScaleByScheduleState(counted(count + 1))
 
     return swept(lambda params: ScaleByScheduleState(zero()), sweep)
@@ -89,10 +87,3 @@ def scale_by_learning_rate(
         return scale(sign * learning_rate)
     schedule = learning_rate
     return scale_by_schedule(lambda count: sign * scalar_at(name, "learning_rate", schedule, count))
-
-
-def _scale(run: Sweep, factor: float) -> None:
-    def kernel(g: Array, u: Array, t: Array, old: Blocks, new: Blocks) -> Any:
-        return np.multiply(g, factor, out=u)
-
-    run.each(kernel)

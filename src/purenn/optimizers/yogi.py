@@ -69,7 +69,8 @@ def scale_by_yogi(
             np.add(v_old, t, out=v)
             return step(m, g, v, weights, u, t)
 
-        return ScaleByAdamState(counted(count), *run.each(kernel, state.mu, state.nu))
+        mu, nu = run.each(kernel, state.mu, state.nu, scale=weights.scale)
+        return ScaleByAdamState(counted(count), mu, nu)
 
     return swept(init, sweep)
 
