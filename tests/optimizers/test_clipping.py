@@ -1,6 +1,7 @@
 """Clipping beside optax, at any magnitude, and without a copy where nothing is to be done."""
 
 import re
+from functools import partial
 from typing import Any
 
 import hypothesis.strategies as st
@@ -9,7 +10,7 @@ import optax
 import pytest
 from hypothesis import given
 
-from purenn import tree
+from purenn import optimizers, tree
 from purenn.errors import DomainError, DtypeError
 from purenn.optimizers import clip, clip_by_block_rms, clip_by_global_norm
 from tests.optimizers.beside_optax import assert_agrees
@@ -28,16 +29,18 @@ ARGUMENTS = {
 }
 
 
-@pytest.mark.parametrize("name", ALL)
-@given(bound=BOUNDS, seed=SEEDS, signed=st.booleans())
-def test_clipping_is_that_of_optax(name: str, bound: float, seed: int, signed: bool) -> None:
-    assert_agrees(ALL[name], getattr(optax, name), {ARGUMENTS[name]: bound}, seed, signed=signed)
+def all_of(of: Any, max_delta: Any, threshold: Any, max_norm: Any) -> Any:
+    return of.chain(
+        of.clip(max_delta), of.clip_by_block_rms(threshold), of.clip_by_global_norm(max_norm)
+    )
 
 
-@given(bound=BOUNDS, seed=SEEDS)
-def test_clipping_in_float32_is_that_of_optax(bound: float, seed: int) -> None:
-    hyperparams = {"max_norm": bound}
-    assert_agrees(clip_by_global_norm, optax.clip_by_global_norm, hyperparams, seed, np.float32)
+OURS, THEIRS = partial(all_of, optimizers), partial(all_of, optax)
+
+
+@given(max_delta=BOUNDS, threshold=BOUNDS, max_norm=BOUNDS, seed=SEEDS, signed=st.booleans())
+def test_clipping_is_that_of_optax(seed: int, signed: bool, **bounds: float) -> None:
+    assert_agrees(OURS, THEIRS, bounds, seed, signed=signed)
 
 
 @given(seed=SEEDS, exponent=st.integers(-30, 37), dtype=st.sampled_from([np.float32, np.float64]))

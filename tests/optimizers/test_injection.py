@@ -57,12 +57,13 @@ def test_schedules_are_those_of_optax(
     assert_agrees(ours, theirs, hyperparams, seed)
 
 
+OUR_SGD, THEIR_SGD = inject_hyperparams(sgd), optax.inject_hyperparams(optax.sgd)
+
+
 @given(rate=RATES, mu=DECAYS, seed=SEEDS)
 def test_numbers_in_float32_are_those_of_optax(rate: float, mu: float, seed: int) -> None:
     hyperparams = {"learning_rate": rate, "momentum": mu}
-    assert_agrees(
-        inject_hyperparams(sgd), optax.inject_hyperparams(optax.sgd), hyperparams, seed, np.float32
-    )
+    assert_agrees(OUR_SGD, THEIR_SGD, hyperparams, seed, np.float32)
 
 
 @given(

@@ -82,7 +82,7 @@ def numbered(kinds: Any, xs: list[float]) -> dict[str, float]:
 NUMBERS = st.lists(st.floats(1e-3, 0.1), min_size=4, max_size=4)
 
 
-@settings(max_examples=6)
+@settings(max_examples=4)
 @given(kinds=CHAINS, xs=NUMBERS, seed=st.integers(0, 2**32))
 def test_any_chain_is_that_of_optax(kinds: Any, xs: list[float], seed: int) -> None:
     assert_agrees(ours, theirs, numbered(kinds, xs), seed, signed=True, static={"kinds": kinds})

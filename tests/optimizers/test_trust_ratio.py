@@ -21,13 +21,12 @@ DECAYS = st.just(0.0) | st.floats(1e-3, 0.999)
 SEEDS = st.integers(0, 2**32)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @given(least=PARTS, coefficient=PARTS, eps=NUMBERS, seed=SEEDS)
-def test_the_trust_ratio_is_that_of_optax(
-    least: float, coefficient: float, eps: float, seed: int, dtype: Any
+def test_the_trust_ratio_in_float32_is_that_of_optax(
+    least: float, coefficient: float, eps: float, seed: int
 ) -> None:
     hyperparams = {"min_norm": least, "trust_coefficient": coefficient, "eps": eps}
-    assert_agrees(scale_by_trust_ratio, optax.scale_by_trust_ratio, hyperparams, seed, dtype)
+    assert_agrees(scale_by_trust_ratio, optax.scale_by_trust_ratio, hyperparams, seed, np.float32)
 
 
 def masked_lars(**hyperparams: float) -> Any:
@@ -51,27 +50,25 @@ def their_masked_lars(**hyperparams: Any) -> Any:
 
 
 # Weight decay and the rest of a step have different signs, so no entry is compared with itself.
-@pytest.mark.parametrize("pair", [(lars, optax.lars), (masked_lars, their_masked_lars)])
 @given(rate=RATES, decay=PARTS, coefficient=PARTS, eps=NUMBERS, mu=DECAYS, seed=SEEDS)
 def test_lars_is_that_of_optax(
-    pair: Any, rate: float, decay: float, coefficient: float, eps: float, mu: float, seed: int
+    rate: float, decay: float, coefficient: float, eps: float, mu: float, seed: int
 ) -> None:
     hyperparams = {
         "learning_rate": rate, "weight_decay": decay, "trust_coefficient": coefficient,
         "eps": eps, "momentum": mu,
     }  # fmt: skip
-    assert_agrees(pair[0], pair[1], hyperparams, seed, signed=True)
+    assert_agrees(masked_lars, their_masked_lars, hyperparams, seed, signed=True)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @given(rate=RATES, b1=DECAYS, b2=DECAYS, eps=NUMBERS, decay=NUMBERS, seed=SEEDS)
 def test_lamb_is_that_of_optax(
-    rate: float, b1: float, b2: float, eps: float, decay: float, seed: int, dtype: Any
+    rate: float, b1: float, b2: float, eps: float, decay: float, seed: int
 ) -> None:
     hyperparams = {
         "learning_rate": rate, "b1": b1, "b2": b2, "eps": eps, "weight_decay": decay
     }  # fmt: skip
-    assert_agrees(lamb, optax.lamb, hyperparams, seed, dtype, signed=True)
+    assert_agrees(lamb, optax.lamb, hyperparams, seed, signed=True)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
