@@ -79,7 +79,7 @@ CASES: dict[str, tuple[Any, Callable[[Any], Any]]] = {
     ),
     "rmsprop-exponential": (
         dropping,
-        lambda o: o.rmsprop(o.exponential_decay(0.003, 50, 0.5, staircase=True), momentum=0.9),
+        lambda o: o.rmsprop(o.exponential_decay(0.0005, 50, 0.5, staircase=True), momentum=0.9),
     ),
     "adamw-clipped": (
         dropping,
@@ -93,7 +93,7 @@ CASES: dict[str, tuple[Any, Callable[[Any], Any]]] = {
         lambda o: o.lamb(
             o.sgdr_schedule(
                 [
-                    {"init_value": 0.0, "peak_value": 0.1, "decay_steps": n, "warmup_steps": 5}
+                    {"init_value": 0.0, "peak_value": 0.02, "decay_steps": n, "warmup_steps": 5}
                     for n in (50, 150)
                 ]
             )

@@ -11,6 +11,7 @@ import optax
 import pytest
 from hypothesis import given
 
+import reference.optimizers.adadelta
 from purenn.errors import DomainError, DtypeError, TreeError
 from purenn.optimizers import adadelta, apply_gradients, scale_by_adadelta, sgd
 from tests.optimizers.beside_optax import assert_agrees
@@ -49,6 +50,15 @@ def test_without_rate_and_decay_it_is_that_of_optax(
 @given(HYPERPARAMS, SEEDS)
 def test_masked_decay_is_that_of_optax(hyperparams: dict[str, float], seed: int) -> None:
     assert_agrees(MASKED, THEIRS_MASKED, hyperparams, seed, signed=True)
+
+
+@given(HYPERPARAMS, SEEDS)
+def test_epsilon_may_stand_outside_the_roots(hyperparams: dict[str, float], seed: int) -> None:
+    its = {name: hyperparams[name] for name in ("learning_rate", "rho", "eps")}
+    ours = {"eps_in_sqrt": False}
+    assert_agrees(
+        adadelta, reference.optimizers.adadelta.adadelta, its, seed, static={}, ours_static=ours
+    )
 
 
 def test_the_first_steps_are_those_of_the_paper() -> None:

@@ -23,7 +23,9 @@ class ScaleByAdaDeltaState(NamedTuple):
     e_x: Tree
 
 
-def scale_by_adadelta(rho: float | int = 0.9, eps: float | int = 1e-6) -> GradientTransformation:
+def scale_by_adadelta(
+    rho: float | int = 0.9, eps: float | int = 1e-6, *, eps_in_sqrt: bool = True
+) -> GradientTransformation:
     """What :func:`adadelta` does between the weight decay and the rate; the arguments are its."""
     name = "scale_by_adadelta"
     rho = check_number(name, "rho", rho, ge=0, lt=1)
@@ -33,13 +35,19 @@ def scale_by_adadelta(rho: float | int = 0.9, eps: float | int = 1e-6) -> Gradie
         e_g, e_x = (full_like(name, params, squares=True) for _ in range(2))
         return ScaleByAdaDeltaState(e_g, e_x)
 
+    def root(x: Array, out: Array) -> None:
+        if eps_in_sqrt:
+            np.add(x, eps, out=out)
+            np.sqrt(out, out=out)
+        else:
+            np.sqrt(x, out=out)
+            np.add(out, eps, out=out)
+
     def kernel(g: Array, u: Array, t: Array, old: Blocks, new: Blocks) -> Any:
         (a_old, d_old), (a, d) = old, new
         average_of_squares(g, rho, a_old, a, t)
-        np.add(a, eps, out=t)
-        np.sqrt(t, out=t)
-        np.add(d_old, eps, out=u)
-        np.sqrt(u, out=u)
+        root(a, t)
+        root(d_old, u)
         np.divide(u, t, out=u)
         np.multiply(u, g, out=u)
         average_of_squares(u, rho, d_old, d, t)
@@ -58,6 +66,8 @@ def adadelta(
     eps: float | int = 1e-6,
     weight_decay: ScalarOrSchedule = 0.0,
     weight_decay_mask: Mask | None = None,
+    *,
+    eps_in_sqrt: bool = True,
 ) -> GradientTransformation:
     """Adadelta: the step is to its own recent size as the gradient is to its.
 
@@ -82,10 +92,12 @@ def adadelta(
     Args:
         learning_rate: η, a number or a schedule of it, finite and ≥ 0, or None.
         rho: ρ in [0, 1).
-        eps: ε ≥ 0. It also sets the size of the first steps, about √ε each.
+        eps: ε ≥ 0. It also sets the size of the first steps, about √ε each, or ε outside the roots.
         weight_decay: λ, a number or a schedule of it, finite and ≥ 0.
         weight_decay_mask: The leaves that decay; all, if None. See
             :data:`purenn.optimizers.Mask`.
+        eps_in_sqrt: Whether ε is inside the roots, as in the paper and all of these libraries, or
+            outside, u = g·(√d + ε)/(√a + ε), as in some from-scratch tutorials.
 
     Raises:
         DomainError: an argument lies outside its domain.
@@ -97,6 +109,6 @@ def adadelta(
     """
     return chain(
         add_decayed_weights(weight_decay, weight_decay_mask),
-        scale_by_adadelta(rho, eps),
+        scale_by_adadelta(rho, eps, eps_in_sqrt=eps_in_sqrt),
         scale_by_learning_rate(learning_rate),
     )
