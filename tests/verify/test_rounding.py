@@ -12,8 +12,8 @@ from purenn.verify import rounding
 def runs(function: Callable[[Any], Any], x: Array) -> Array:
     trace = jax.make_jaxpr(function)(x)
     rng = np.random.default_rng(0)
-    found = [rounding.run(trace, [x], rounding.directions(rng))[0] for _ in range(20)]
-    return np.asarray(found)
+    run = jax.jit(lambda x, directions: rounding.run(trace, [x], directions)[0])
+    return np.asarray([run(x, rounding.directions(rng)) for _ in range(20)])
 
 
 def test_what_is_rounded_moves_by_a_unit_in_the_last_place() -> None:

@@ -88,14 +88,13 @@ def _at_random(
     """The results of several runs."""
     moving, fixed = split(example.arrays)
     rng = np.random.default_rng(0)
-    ways = np.stack([rounding.directions(rng) for _ in range(_RUNS)])
     with quietly(is_wide(example)), jax.default_device(device):
         try:
             run = _rounded(derivative, oracle.function, example.structure)
-            found = [np.asarray(y) for y in run(moving, fixed, along, ways)]
+            ways = [rounding.directions(rng) for _ in range(_RUNS)]
+            return [tuple(map(np.asarray, run(moving, fixed, along, way))) for way in ways]
         except Exception:
             return []
-    return list(zip(*found, strict=True))
 
 
 @cache
@@ -107,10 +106,7 @@ def _rounded(derivative: Function, function: Function, structure: Structure) -> 
         return rounding.run(trace, [*moving, *fixed, *along], directions)
 
     # It runs so seldom that it is compiling which costs.
-    return jax.jit(
-        jax.vmap(rounded, in_axes=(None, None, None, 0)),
-        compiler_options={"xla_backend_optimization_level": 0},
-    )
+    return jax.jit(rounded, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def _answer(example: Example, value: Sequence[Any], cotangents: Iterator[Any]) -> Answer:
