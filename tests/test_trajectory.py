@@ -93,7 +93,7 @@ CASES: dict[str, tuple[Any, Callable[[Any], Any]]] = {
         lambda o: o.lamb(
             o.sgdr_schedule(
                 [
-                    {"init_value": 0.0, "peak_value": 0.02, "decay_steps": n, "warmup_steps": 5}
+                    {"init_value": 0.0, "peak_value": 0.005, "decay_steps": n, "warmup_steps": 5}
                     for n in (50, 150)
                 ]
             )

@@ -87,7 +87,8 @@ def assert_agrees(
         seed: Of the trees.
         dtype: Of the trees.
         rtol: What may differ, relative to each entry, or where entries cancel (parameters; all
-            where ``signed``) to the largest that the leaf had so far; 1e-12 in float64 and rounding of some operations in float32.
+            where ``signed``) to the largest that the leaf had so far; 1e-12 in float64 and
+            rounding of some operations in float32.
         signed: Whether gradients change their signs.
         static: What else both are made with, and optax' program is compiled for.
         ours_static: The same for ours, where it is said otherwise there.
@@ -106,7 +107,6 @@ def assert_agrees(
     state = optimizer.init(params)
     for i in range(STEPS):
         updates, state = optimizer.update(taken(every_grads, i), state, params)
-        before = params
         params = tree.map(lambda p, u: np.asarray(p + u), params, updates)
         for got, theirs_, what in zip(
             (updates, state, params), expected, ("update", "state", "params"), strict=True
