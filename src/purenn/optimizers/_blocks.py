@@ -19,6 +19,11 @@ Kinds: TypeAlias = tuple[tuple[Shape, np.dtype[Any]], ...]
 """Shape and dtype of each leaf."""
 
 
+def kinds(leaves: list[Any]) -> Kinds:
+    """Those of arrays."""
+    return tuple([(leaf.shape, leaf.dtype) for leaf in leaves])
+
+
 class Unit(NamedTuple):
     """Leaves that are worked on together, with their places in the array that they make."""
 

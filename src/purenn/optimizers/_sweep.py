@@ -15,7 +15,7 @@ import numpy as np
 
 from purenn import tree
 from purenn.errors import DomainError, TreeError
-from purenn.optimizers._blocks import BLOCK, Unit, blocks, joined, scattered, unit, units
+from purenn.optimizers._blocks import BLOCK, Unit, blocks, joined, kinds, scattered, unit, units
 from purenn.optimizers._common import check_parameters
 from purenn.optimizers._skeleton import filled, numbered, pick
 from purenn.tree import Path, Tree
@@ -76,14 +76,18 @@ class Sweep:
             if type(leaf) is not np.ndarray or (leaf.dtype is not _F4 and leaf.dtype is not _F8):
                 check_parameters("update", name, grads)  # what is rarer takes longer to look at
         self._scope: frozenset[int] | None = None
-        self._params = None if params is None else self._like("params", params)
+        self._kinds = kinds(self._leaves)
+        self._params: list[Any] | None = None
+        if params is not None:
+            self._params = self._like("params", params)
         self._stages: list[_Stage] = []
-        self._kinds = tuple([(leaf.shape, leaf.dtype) for leaf in self._leaves])
         self._units = units(self._kinds)
-        self._is_ours = [donate and leaf.flags.writeable for leaf in self._leaves]
-        self._donated = {id(leaf) for leaf in self._leaves} if donate else set()
-        if len(self._donated) < len(self._leaves):  # the same array twice is not written to
-            self._is_ours = [False] * len(self._leaves)
+        self._is_ours = [False] * len(self._leaves)
+        self._donated: set[int] = set()
+        if donate:
+            self._donated |= {id(leaf) for leaf in self._leaves}
+            if len(self._donated) == len(self._leaves):  # what is there twice is not written to
+                self._is_ours = [leaf.flags.writeable for leaf in self._leaves]
         self.donate = donate
         self.extra = extra or {}
 
@@ -188,11 +192,13 @@ class Sweep:
         found: list[Any] = [None] * len(self._leaves)
         try:
             pick(self._skeleton, other, found)
-            for ours, theirs in zip(self._leaves, found, strict=True):
-                if theirs is None:
-                    continue
-                if theirs.shape != ours.shape or (theirs.dtype != ours.dtype and not cast):
-                    raise TreeError
+            if cast or self._scope is not None:
+                for i in self._inside():
+                    shape, dtype = self._kinds[i]
+                    if found[i].shape != shape or (found[i].dtype != dtype and not cast):
+                        raise TreeError
+            elif kinds(found) != self._kinds:
+                raise TreeError
         except (TreeError, KeyError, AttributeError):
             grads = filled(self._skeleton, self._leaves)
             # Gradients that fit the parameters are not to blame for a state that fits neither.

@@ -119,9 +119,7 @@ def chain(*transformations: GradientTransformation) -> GradientTransformation:
                 f"chain: opt_state is {_told(state)}, expected a tuple of "
                 f"{len(transformations)} states"
             )
-        return tuple(
-            [advance(part, run, inner) for part, inner in zip(transformations, state, strict=True)]
-        )
+        return tuple([advance(part, run, state[i]) for i, part in enumerate(transformations)])
 
     whole = swept(init, sweep)
     if any(isinstance(part, GradientTransformationExtraArgs) for part in transformations):
