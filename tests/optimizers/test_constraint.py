@@ -71,11 +71,17 @@ def test_each_unit_ends_within_the_bound_and_those_inside_are_left_alone(
 def test_weights_are_constrained_and_biases_and_scales_are_not() -> None:
     params = {k: np.full((4, 2), 9.0) for k in ("kernel", "embedding", "bias", "scale")}
     optimizer = keep_max_norm()
-    updates, state = optimizer.update(tree.zeros_like(params), optimizer.init(params), params)
+    grads = {k: np.full((4, 2), 1e-17) for k in params}
+    for leaf in tree.leaves((params, grads)):
+        leaf.setflags(write=False)
+    updates, state = optimizer.update(grads, optimizer.init(params), params)
     for key, update in updates.items():
-        moved = 1.0 - 9.0 if key in ("kernel", "embedding") else 0.0
+        moved = 1.0 - 9.0 if key in ("kernel", "embedding") else 1e-17
         np.testing.assert_allclose(update, np.full((4, 2), moved), rtol=1e-14)
     assert tree.leaves(state) == []
+    wide = keep_max_norm(18.5)
+    updates, _ = wide.update(grads, wide.init(params), params)
+    np.testing.assert_array_equal(updates["kernel"], grads["kernel"])
 
 
 @pytest.mark.parametrize("size", [1e-300, 1e200, 1e307])
