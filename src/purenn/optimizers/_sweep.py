@@ -275,9 +275,10 @@ class Sweep:
         else:
             goals: list[Array] = []
             for column in outs:
-                # What is fresh has been made in one piece, or not.
+                # What is fresh has been made in one piece, or not; what is ours in several sweeps.
                 base = None if self.donate else column[first].base
-                if base is None or base.size != group.size:
+                pieces = {id(column[i].base) for i in numbers}
+                if base is None or base.size != group.size or len(pieces) > 1:
                     base = np.empty(group.size, column[first].dtype)
                 goals.append(base)
             gathered = [joined(group.take(column)) for column in ins]
