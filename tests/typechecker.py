@@ -12,14 +12,19 @@ _known: dict[Any, Callable[..., Any]] = {}
 def checked(stub: Callable[..., Any]) -> Callable[..., Any]:
     """A stub of jaxtyping's, which holds annotations and does nothing, with these enforced.
 
-    A pullback is a new function at each call, with the annotations that it had before: what
-    enforces them is made once.
+    Making what enforces them takes long. So that waits for the first call, and is done once: a
+    pullback is a new function at each call of its rule, with the annotations that it had before.
     """
     names = stub.__module__, stub.__qualname__, stub.__code__
     key = *names, *stub.__annotations__.items()
     try:
+        hash(key)
+    except TypeError:
+        return _beartyped(stub)
+
+    def enforced(*args: Any, **kwargs: Any) -> Any:
         if key not in _known:
             _known[key] = _beartyped(stub)
-    except TypeError:  # an annotation that cannot be hashed
-        return _beartyped(stub)
-    return _known[key]
+        return _known[key](*args, **kwargs)
+
+    return enforced

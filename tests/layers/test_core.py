@@ -95,7 +95,7 @@ def test_shapes_dtypes_and_trees(layer: Layer, shape: Shape) -> None:
 
 
 @every_layer
-def test_gradients_are_those_of_the_value(layer: Layer, shape: Shape) -> None:
+def test_gradients_are_those_of_the_value(unannotated: None, layer: Layer, shape: Shape) -> None:
     params, state, x = example(layer, shape, np.float64)
     weights = np.cos(np.arange(layer.vjp(params, state, x, KEY)[0].size))
 

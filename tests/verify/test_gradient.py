@@ -98,7 +98,6 @@ def test_no_unit_hides_a_factor(exponent: float, factor: float) -> None:
         check_gradient(scaled(unit * factor), loss, START, BATCH)
 
 
-# Small, for in these tests every call of a layer is checked against its annotations.
 SMOOTH = serial(hidden=dense(4), act=tanh, out=residual(dense(4)))
 KINKED = serial(hidden=dense(9), act=relu, out=dense(4))
 CLASSES = RNG.normal(size=(8, 4)), RNG.integers(0, 4, 8)
@@ -107,7 +106,7 @@ CLASSES = RNG.normal(size=(8, 4)), RNG.integers(0, 4, 8)
 @pytest.mark.parametrize(
     ("model", "dtype"), [(SMOOTH, np.float32), (KINKED, np.float16), (KINKED, np.float64)]
 )
-def test_right_gradients_of_models_pass(model: Any, dtype: Any) -> None:
+def test_right_gradients_of_models_pass(unannotated: None, model: Any, dtype: Any) -> None:
     ours = objective(model, losses.softmax_cross_entropy_with_integer_labels)
     params, state, _ = model.init(random.key(0), (4,), dtype)
     report = check_gradient(
@@ -351,7 +350,7 @@ def test_the_same_seed_gives_the_same_report() -> None:
     assert first != other
 
 
-def test_a_bias_that_a_normalization_takes_away_may_keep_its_rounding() -> None:
+def test_a_bias_that_a_normalization_takes_away_may_keep_its_rounding(unannotated: None) -> None:
     model = serial(hidden=dense(6), norm=batch_norm(), act=relu, out=dense(3))
     its = objective(model, losses.softmax_cross_entropy_with_integer_labels)
     params, state, _ = model.init(random.key(1), (5,))

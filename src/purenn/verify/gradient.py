@@ -71,7 +71,8 @@ class _Model(NamedTuple):
         with jax.enable_x64(True) if self.wide else contextlib.nullcontext():
             dtypes = [np.float64 if self.wide else value.dtype for value in self.values]
             params = jax.tree.unflatten(self.structure, map(_like, self.values, leaves, dtypes))
-            return numeric.quietly(function, params, *([] if self.batch is None else [self.batch]))
+            with numeric.quiet():
+                return function(params, *([] if self.batch is None else [self.batch]))
 
     def value(self, leaves: Sequence[Array]) -> Array:
         """The loss, in the dtype that it has."""

@@ -13,8 +13,8 @@ float32 rounds, is taken for rounding; and what rounds to a constant is taken fo
 
 import contextlib
 import warnings
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -100,7 +100,8 @@ def jacobians(
         Exception: whatever ``f(xs)`` raises.
     """
     xs = [np.array(x, np.float64) for x in xs]
-    ys = quietly(f, [x.copy() for x in xs])
+    with quiet():
+        ys = f([x.copy() for x in xs])
     shapes, here = [np.shape(y) for y in ys], _real(ys)
     narrow = np.repeat(
         [np.asarray(y).dtype != np.float64 for y in ys], [int(np.prod(shape)) for shape in shapes]
@@ -128,20 +129,22 @@ def jacobians(
     return Jacobians(values[0], *tables)
 
 
-def quietly(f: Callable[..., Any], *args: Any) -> Any:
-    """``f(*args)`` without a warning, whatever overflows."""
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without a warning, whatever overflows."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        return f(*args)
+        yield
 
 
+@quiet()
 def sample(line: Callable[[float], Sequence[Any]], here: Array, size: float) -> Samples:
     """The results of ``line`` at every step; NaN where it raises or has other results."""
 
     def at(step: float) -> Array:
         found = None
         with contextlib.suppress(Exception):
-            found = _real(quietly(line, step))
+            found = _real(line(step))
         if found is None or found.shape != here.shape:
             return np.full(here.shape, np.nan)
         return np.where(np.isfinite(found), found, np.nan)
@@ -250,7 +253,7 @@ def _limit(it: _Quotients) -> tuple[Array, Array, Array]:
     if count < 4:
         return np.zeros(columns), np.full(columns, np.inf), np.zeros(columns)
     lengths = range(2, min(_LONGEST, count - 1) + 1)
-    weights = [_weights(it.steps, m, it.power) for m in lengths]
+    weights = [_weights(tuple(it.steps.tolist()), m, it.power) for m in lengths]
     limits = [it.quotients] + [
         np.einsum("am,acm->ac", w, sliding_window_view(it.quotients, w.shape[1], axis=0))
         for w in weights
@@ -330,7 +333,8 @@ def _staircase(
     return (low + high) / 2, (high - low) / 2
 
 
-def _weights(steps: Array, length: int, power: int) -> Array:
+@lru_cache(maxsize=1024)
+def _weights(steps: tuple[float, ...], length: int, power: int) -> Array:
     """Lagrange's weights at step 0, for each window of ``length`` steps: (windows, length)."""
     h = sliding_window_view(steps, length)
     factors = 1 - (h[:, :, None] / h[:, None, :]) ** power
