@@ -82,10 +82,13 @@ def numbered(kinds: Any, xs: list[float]) -> dict[str, float]:
 NUMBERS = st.lists(st.floats(1e-3, 0.1), min_size=4, max_size=4)
 
 
-@settings(max_examples=4)
+@settings(max_examples=settings().max_examples // 2)  # each compiles a program
 @given(kinds=CHAINS, xs=NUMBERS, seed=st.integers(0, 2**32))
 def test_any_chain_is_that_of_optax(kinds: Any, xs: list[float], seed: int) -> None:
-    assert_agrees(ours, theirs, numbered(kinds, xs), seed, signed=True, static={"kinds": kinds})
+    rounding = 64 * float(np.finfo(np.float64).eps) * 1e2  # of a step that is the negative of p
+    numbers = numbered(kinds, xs)
+    static = {"kinds": kinds}
+    assert_agrees(ours, theirs, numbers, seed, signed=True, static=static, tiny=rounding)
 
 
 IN_PIECES = (("partition", "clip"), "scale_by_trust_ratio", "clip", "adam")
