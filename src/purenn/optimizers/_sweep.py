@@ -277,8 +277,11 @@ class Sweep:
             for column in outs:
                 # What is fresh has been made in one piece, or not; what is ours in several sweeps.
                 base = None if self.donate else column[first].base
-                pieces = {id(column[i].base) for i in numbers}
-                if base is None or base.size != group.size or len(pieces) > 1:
+                if (
+                    base is None
+                    or base.size != group.size
+                    or (column is self._leaves and any(column[i].base is not base for i in numbers))
+                ):
                     base = np.empty(group.size, column[first].dtype)
                 goals.append(base)
             gathered = [joined(group.take(column)) for column in ins]
