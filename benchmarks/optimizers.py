@@ -111,7 +111,8 @@ def compiled(params: Any, grads: Any, donate: bool) -> Callable[[], object]:
 
     def step() -> None:
         nonlocal params, state
-        params, state = jax.block_until_ready(run(params, state, grads))
+        params, state = run(params, state, grads)
+        jax.tree.map(lambda leaf: leaf.block_until_ready(), params)
 
     return step
 
@@ -125,7 +126,8 @@ def eager(params: Any, grads: Any) -> Callable[[], object]:
     def step() -> None:
         nonlocal params, state
         updates, state = optimizer.update(grads, state, params)
-        params, state = jax.block_until_ready((optax.apply_updates(params, updates), state))
+        params = optax.apply_updates(params, updates)
+        jax.tree.map(lambda leaf: leaf.block_until_ready(), params)
 
     return step
 

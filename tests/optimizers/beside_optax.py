@@ -111,7 +111,8 @@ def assert_agrees(
         for got, theirs_, what in zip(
             (updates, state, params), expected, ("update", "state", "params"), strict=True
         ):
-            assert jax.tree.structure(_plain(got)) == jax.tree.structure(_plain(theirs_)), what
+            ours_is, theirs_is = (jax.tree.structure(_plain(x)) for x in (got, theirs_))
+            assert bool(ours_is == theirs_is), what  # type: ignore[operator]
             for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(theirs_), strict=True):
                 assert isinstance(a, np.ndarray), what
                 assert (a.shape, a.dtype) == (b[i].shape, b.dtype), what

@@ -94,7 +94,7 @@ def test_the_first_steps_of_adam_are_the_rate() -> None:
         (lambda: adam(0.1, b2=float("nan")), DomainError, "b2 is nan, expected"),
         (lambda: adam(0.1, eps=-1e-8), DomainError, "eps is -1e-08, expected"),
         (lambda: adam(0.1, eps_root=-1.0), DomainError, "eps_root is -1.0, expected"),
-        (lambda: adam(0.1, b1="0.9"), DtypeError, "b1 is '0.9', expected a number"),
+        (lambda bad="0.9": adam(0.1, b1=bad), DtypeError, "b1 is '0.9', expected a number"),
         (lambda: adamw(0.1, weight_decay=-1.0), DomainError, "weight_decay is -1.0, expected"),
         (
             lambda: adam(0.1).init({"w": np.ones(2, np.float16)}),

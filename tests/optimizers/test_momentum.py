@@ -55,7 +55,7 @@ def test_momentum_of_steps_is_that_of_sutskever(
 def test_the_two_forms_differ_when_the_rate_does() -> None:
     """η = 1, 0, 1: a step of 0 leaves a sum of steps as it was, a sum of gradients it silences."""
     grads = {"w": np.ones(())}
-    taken = {}
+    taken: dict[bool, list[float]] = {}
     for inside in (False, True):
         optimizer = sgd(lambda count: (1.0, 0.0, 1.0)[count], 0.5, rate_in_momentum=inside)
         state, taken[inside] = optimizer.init(grads), []
@@ -88,12 +88,12 @@ def test_ema_is_that_of_optax(decay: float, seed: int, signed: bool, debias: boo
     [
         (lambda: sgd(-0.1), DomainError, "learning_rate is -0.1, expected"),
         (lambda: sgd(float("nan")), DomainError, "learning_rate is nan, expected"),
-        (lambda: sgd("0.1"), DtypeError, "learning_rate is '0.1', expected a number"),
+        (lambda bad="0.1": sgd(bad), DtypeError, "learning_rate is '0.1', expected a number"),
         (lambda: sgd(0.1, 1.0), DomainError, "trace: decay is 1.0, expected"),
         (lambda: sgd(0.1, -0.1), DomainError, "trace: decay is -0.1, expected"),
         (lambda: sgd(0.1, nesterov=True), DomainError, "sgd: nesterov looks ahead by the momentum"),
         (lambda: ema(1.0), DomainError, "ema: decay is 1.0, expected"),
-        (lambda: trace(None), DtypeError, "trace: decay is None, expected a number"),
+        (lambda bad=None: trace(bad), DtypeError, "trace: decay is None, expected a number"),
     ],
 )
 def test_arguments_outside_their_domain_are_refused(
