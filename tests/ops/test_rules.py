@@ -1,14 +1,19 @@
 """What is asked of every rule of the library."""
 
 import re
+from functools import partial
 
 import jax
 import numpy as np
 import pytest
+from hypothesis import strategies as st
+from jaxtyping import config
 
 from benchmarks import accuracy
 from purenn import verify
-from purenn.verify import Rule
+from purenn.verify import Rule, annotations, calls
+from purenn.verify.record import Record
+from purenn.verify.trial import Trial, search
 
 RULES = verify.discover("purenn.ops", against="reference.ops")
 COMMITTED = accuracy.committed()
@@ -22,7 +27,11 @@ def test_against_the_truth_and_jax(rule: Rule, device: jax.Device) -> None:
     """The examiner, and the table that is in the documentation."""
     assert rule.f is not None
     assert rule.reference is not None
-    for row in accuracy.rows(rule, [device]):
+    with pytest.MonkeyPatch.context() as patch:  # thousands of calls, as a user has them
+        patch.setattr(config, "jaxtyping_disable", True)
+        rows = accuracy.rows(rule, [device])
+    _annotations_hold(rule, device)
+    for row in rows:
         assert COMMITTED[rule.name, row.dtype] == row.verdict, row
         if accuracy.is_elementwise(rule) and (rule.name, row.dtype) not in SOFT_LABELS:
             assert row.verdict == "8 ULP"
@@ -30,6 +39,18 @@ def test_against_the_truth_and_jax(rule: Rule, device: jax.Device) -> None:
         if row.verdict != "in tolerance" or not accuracy.is_elementwise(rule):
             for error, rival in zip(row.by_hand, row.jax, strict=True):
                 assert error <= max(lucky * rival, bound), row
+
+
+def _annotations_hold(rule: Rule, device: jax.Device) -> None:
+    """Those of every function on the way, for some of what the examiner draws."""
+    signature = annotations.signature([rule.f_vjp], {}, rule.cases)
+
+    def look(trial: Trial, data: st.DataObject) -> None:
+        calls.call(rule, *trial.draw(data), signature)
+
+    for dtype in accuracy.DTYPES:
+        trial = Trial(rule, signature, dtype, [device], Record(dtype), np.inf)
+        search(partial(look, trial), examples=8, seed=0)
 
 
 def test_the_readme_shows_lines_of_the_table() -> None:

@@ -40,9 +40,10 @@ def test_value_and_derivative_are_those_of_jax_where_nothing_is_hard(name: str) 
     x = np.array([0.3, 0.9, 0.55])
     trace = jax.make_jaxpr(SMOOTH[name])(x)
     (result,) = exact.evaluate(trace, [x], [np.eye(3)])
-    np.testing.assert_allclose(balls.nearest(result.value), SMOOTH[name](x), rtol=1e-13)
+    value, expected = jax.jit(lambda x: (SMOOTH[name](x), jax.jacfwd(SMOOTH[name])(x)))(x)
+    np.testing.assert_allclose(balls.nearest(result.value), value, rtol=1e-13)
     jacobian = np.moveaxis(balls.nearest(result.tangents), 0, -1)
-    np.testing.assert_allclose(jacobian, jax.jacfwd(SMOOTH[name])(x), rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(jacobian, expected, rtol=1e-12, atol=1e-14)
 
 
 @given(st.floats(-400, 400))
