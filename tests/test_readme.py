@@ -5,11 +5,14 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
-SESSION, TRAINING, RULES, REFERENCE, SUITE = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+SESSION, TRAINING, CHAINED, RULES, REFERENCE, SUITE = re.findall(
+    r"```python\n(.*?)```", README, re.DOTALL
+)
 
 
 def test_the_session_prints_what_it_says() -> None:
@@ -22,6 +25,19 @@ def test_the_loop_learns(capsys: pytest.CaptureFixture[str]) -> None:
     losses = [float(line.split()[1]) for line in capsys.readouterr().out.splitlines()]
     assert len(losses) == 5
     assert losses[-1] < losses[0]
+
+
+def test_the_chain_takes_its_step(capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, Any] = {}
+    exec(TRAINING + CHAINED, names)
+    start = names["training"].init_state(
+        names["model"], names["optimizer"], names["init_key"], input_shape=(64,)
+    )
+    batch = names["inputs"], names["labels"]
+    state, _ = names["step"](start, batch)
+    state, metrics = names["step"](state, batch)
+    assert state.step == 2
+    assert metrics["loss"] < 3
 
 
 @pytest.fixture
