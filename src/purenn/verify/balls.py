@@ -1,6 +1,7 @@
 """Arrays of balls: a midpoint and a proven bound on the error each (Arb, through python-flint)."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeAlias
 
 import flint
@@ -42,7 +43,12 @@ def zeros(shape: tuple[int, ...]) -> Balls:
 
 def is_number(x: Array) -> bool:
     """Whether ``x`` holds floats or balls: what has a derivative."""
-    return x.dtype == object or bool(jax.numpy.issubdtype(x.dtype, np.floating))
+    return x.dtype == object or _is_floating(x.dtype)
+
+
+@cache
+def _is_floating(dtype: Any) -> bool:
+    return bool(jax.numpy.issubdtype(dtype, np.floating))
 
 
 def absolute(x: Balls) -> Balls:
