@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 
 from purenn import optimizers, tree
 from purenn.errors import DomainError, DtypeError, ShapeError, TreeError
@@ -101,7 +101,10 @@ def frozen(x: Any) -> Any:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @given(names=CHAINS)
-def test_a_chain_is_its_parts_one_after_the_other(names: list[str], dtype: Any) -> None:
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_chain_is_its_parts_one_after_the_other(
+    unannotated: None, names: list[str], dtype: Any
+) -> None:
     parts = [PARTS[name] for name in names]
     whole = chain(*parts)
     params = frozen(big(dtype, 0))
@@ -135,7 +138,10 @@ def assert_same(got: Any, expected: Any) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @given(names=CHAINS)
-def test_donated_arrays_are_reused_and_the_bits_are_the_same(names: list[str], dtype: Any) -> None:
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_donated_arrays_are_reused_and_the_bits_are_the_same(
+    unannotated: None, names: list[str], dtype: Any
+) -> None:
     names = [name for name in names if dtype != np.float16 or name in ("scale", "trace", "decay")]
     optimizer = chain(*(PARTS[name] for name in names))
     params = frozen(big(dtype, 0))

@@ -22,17 +22,19 @@ def test_scale_is_that_of_optax(step_size: float, seed: int, dtype: Any) -> None
     assert_agrees(scale, optax.scale, {"step_size": step_size}, seed, dtype)
 
 
+def ours_dropping(rate: float, drop: float) -> Any:
+    return scale_by_schedule(schedules.exponential_decay(rate, 3, drop, staircase=True))
+
+
+def theirs_dropping(rate: Any, drop: Any) -> Any:
+    return optax.scale_by_schedule(lambda count: rate * drop ** (count // 3))
+
+
 @given(rate=st.floats(1e-3, 10), drop=st.floats(0.1, 1), seed=SEEDS)
 def test_a_schedule_is_asked_for_the_number_of_steps_before(
     rate: float, drop: float, seed: int
 ) -> None:
-    def ours(rate: float, drop: float) -> Any:
-        return scale_by_schedule(schedules.exponential_decay(rate, 3, drop, staircase=True))
-
-    def theirs(rate: Any, drop: Any) -> Any:
-        return optax.scale_by_schedule(lambda count: rate * drop ** (count // 3))
-
-    assert_agrees(ours, theirs, {"rate": rate, "drop": drop}, seed)
+    assert_agrees(ours_dropping, theirs_dropping, {"rate": rate, "drop": drop}, seed)
 
 
 @pytest.mark.parametrize("flip_sign", [True, False])
