@@ -13,7 +13,7 @@ from purenn.verify import balls, exact, rivals
 from purenn.verify.balls import Balls
 from purenn.verify.calls import is_wide, quietly
 from purenn.verify.examples import Example, is_differentiable
-from purenn.verify.oracles import Oracle, trace_of
+from purenn.verify.oracles import Oracle, remembered, trace_of
 from purenn.verify.truths import (
     Leaves,
     derivatives,
@@ -34,6 +34,7 @@ _STEP = arb(2) ** -64
 _BITS = 160
 
 
+@remembered
 def of_cotangents(oracle: Oracle, example: Example) -> Leaves:
     """Per argument Σ over all x of |∂(Jᵀdy)/∂x|·‖x‖∞: what relative errors of x do to it.
 
@@ -81,6 +82,7 @@ def _estimated(oracle: Oracle, example: Example) -> Leaves:
     return [None if dx is None else balls.nearest(dx) for dx in found]
 
 
+@remembered
 def on_the_way(oracle: Oracle, example: Example) -> Leaves:
     """Per argument |Jᵀdy| and what errors of x do to it, at the largest on the way from the origin.
 

@@ -14,7 +14,7 @@ from purenn.verify.analytic import takes_conjugates
 from purenn.verify.balls import Balls
 from purenn.verify.calls import quietly
 from purenn.verify.examples import Example, Structure, is_differentiable
-from purenn.verify.oracles import Function, Oracle, joined, split, trace_of
+from purenn.verify.oracles import Function, Oracle, joined, remembered, split, trace_of
 
 Leaves = list[Array | None]
 
@@ -34,6 +34,7 @@ class Truth(NamedTuple):
     """|J|ᵀ|dy|: for an elementwise rule the size of the cotangent itself."""
 
 
+@remembered
 def truth(oracle: Oracle, example: Example) -> Truth:
     """The value and cotangents as the derivative of the forward function has them."""
     value, jacobians = derivatives(oracle, example)
