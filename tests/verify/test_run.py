@@ -99,7 +99,7 @@ def test_each_rule_has_its_verdict_whatever_the_others_do(folder: Path) -> None:
         ("import nowhere", r"importing .*rules.py: ModuleNotFoundError: No module named 'nowhere'"),
         ("raise SystemExit(4)", r"importing .*rules.py: SystemExit: 4"),
         ("import os; os._exit(5)", r"importing .*rules.py ended the process with status 5"),
-        ("import time\nwhile True: time.sleep(1)", r"importing .*rules.py is not done after 10 s"),
+        ("import time\nwhile True: time.sleep(1)", r"importing .*rules.py is not done after 3 s"),
         ("x = 1", "rules holds no rule: no public function"),
     ],
 )
@@ -107,8 +107,9 @@ def test_a_file_that_cannot_be_imported_is_told_in_one_line(
     folder: Path, text: str, message: str
 ) -> None:
     (folder / "rules.py").write_text(text)
+    limit = 3 if "while" in text else 30  # what hangs is late on any machine
     with pytest.raises(CannotRunError, match=message) as told:
-        list(run(Job(str(folder / "rules.py"), time_limit=10)))
+        list(run(Job(str(folder / "rules.py"), time_limit=limit)))
     assert "\n" not in str(told.value)
 
 
