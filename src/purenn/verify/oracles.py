@@ -15,7 +15,10 @@ from purenn.verify.primitives import UnknownPrimitiveError
 
 Function = Callable[..., Any]
 
+_Told = TypeVar("_Told")
+
 _LAST = 16
+"""How many answers are remembered."""
 
 
 class OracleError(Exception):
@@ -74,14 +77,11 @@ def choose(
     raise OracleError("there is nothing to hold it against: neither its function nor a reference")
 
 
-_Told = TypeVar("_Told")
-
-
 def remembered(ask: Callable[[Oracle, Example], _Told]) -> Callable[[Oracle, Example], _Told]:
-    """``ask``, which knows the last answers still: another rule may be held against them.
+    """``ask``, which knows its last answers still.
 
-    That is so where mistakes are seeded, and where the layout or a known mistake is to explain a
-    failure.
+    The same is asked again where mistakes are seeded into a rule, and where its layout or a known
+    mistake may explain a failure.
     """
     known: dict[Any, _Told] = {}
 

@@ -45,8 +45,10 @@ def run(trace: Any, inputs: Sequence[Any], directions: Any) -> list[Any]:
         turns = 1 + y.size // (_PERIOD + 1)
         ways = lax.concatenate([directions] * turns, 0) if turns > 1 else directions
         ways = lax.reshape(lax.slice(ways, [start], [start + y.size]), y.shape)
-        eps = np.asarray(floats.eps(y.dtype), y.dtype)
-        moved = lax.add(y, lax.mul(y, lax.mul(lax.convert_element_type(ways, y.dtype), eps)))
+        units = lax.mul(
+            lax.convert_element_type(ways, y.dtype), lax.full_like(y, floats.eps(y.dtype))
+        )
+        moved = lax.add(y, lax.mul(y, units))
         for x in operands:
             if x.shape == y.shape and x.dtype == y.dtype:
                 moved = lax.select(lax.eq(lax.abs(y), lax.abs(x)), y, moved)
