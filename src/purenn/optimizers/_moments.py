@@ -69,6 +69,16 @@ def average_of_squares(x: Array, beta: float, old: Array, new: Array, spare: Arr
     average(spare, beta, old, new, spare)
 
 
+def root(x: Array, eps: float, eps_in_sqrt: bool, out: Array) -> None:
+    """√(x + ε) or √x + ε; ``out`` may be ``x``."""
+    if eps_in_sqrt:
+        np.add(x, eps, out=out)
+        np.sqrt(out, out=out)
+    else:
+        np.sqrt(x, out=out)
+        np.add(out, eps, out=out)
+
+
 def step(m: Array, g: Array, v: Array, weights: Weights, u: Array, t: Array) -> Any:
     """What the weights say, but for their scale; ``u`` and ``t`` are written to."""
     if weights.inside:

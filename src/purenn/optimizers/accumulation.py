@@ -11,8 +11,12 @@ from purenn.errors import DomainError
 from purenn.ops._numerics import at_least_single
 from purenn.optimizers._common import check_state, counted, full_like, steps, zero
 from purenn.optimizers._sweep import Blocks, Sweep
-from purenn.optimizers.base import GradientTransformation, advance, swept
-from purenn.optimizers.masking import check_transformation
+from purenn.optimizers.base import (
+    GradientTransformation,
+    advance,
+    check_transformation,
+    swept,
+)
 from purenn.tree import Tree
 from purenn.typing import Array
 

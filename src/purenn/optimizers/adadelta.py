@@ -6,7 +6,7 @@ import numpy as np
 
 from purenn.contract import check_number
 from purenn.optimizers._common import ScalarOrSchedule, check_state, full_like
-from purenn.optimizers._moments import average_of_squares
+from purenn.optimizers._moments import average_of_squares, root
 from purenn.optimizers._sweep import Blocks, Sweep
 from purenn.optimizers.base import GradientTransformation, chain, swept
 from purenn.optimizers.masking import Mask
@@ -35,19 +35,11 @@ def scale_by_adadelta(
         e_g, e_x = (full_like(name, params, squares=True) for _ in range(2))
         return ScaleByAdaDeltaState(e_g, e_x)
 
-    def root(x: Array, out: Array) -> None:
-        if eps_in_sqrt:
-            np.add(x, eps, out=out)
-            np.sqrt(out, out=out)
-        else:
-            np.sqrt(x, out=out)
-            np.add(out, eps, out=out)
-
     def kernel(g: Array, u: Array, t: Array, old: Blocks, new: Blocks) -> Any:
         (a_old, d_old), (a, d) = old, new
         average_of_squares(g, rho, a_old, a, t)
-        root(a, t)
-        root(d_old, u)
+        root(a, eps, eps_in_sqrt, t)
+        root(d_old, eps, eps_in_sqrt, u)
         np.divide(u, t, out=u)
         np.multiply(u, g, out=u)
         average_of_squares(u, rho, d_old, d, t)

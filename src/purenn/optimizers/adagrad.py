@@ -6,6 +6,7 @@ import numpy as np
 
 from purenn.contract import check_number
 from purenn.optimizers._common import ScalarOrSchedule, check_state, full_like
+from purenn.optimizers._moments import root
 from purenn.optimizers._sweep import Blocks, Sweep
 from purenn.optimizers.base import GradientTransformation, chain, swept
 from purenn.optimizers.scaling import scale_by_learning_rate
@@ -37,12 +38,7 @@ def scale_by_rss(
         (a_old,), (a,) = old, new
         np.multiply(g, g, out=u)
         np.add(a_old, u, out=a)
-        if eps_in_sqrt:
-            np.add(a, eps, out=u)
-            np.sqrt(u, out=u)
-        else:
-            np.sqrt(a, out=u)
-            np.add(u, eps, out=u)
+        root(a, eps, eps_in_sqrt, u)
         np.divide(g, u, out=u)
         # Rare enough to be worth a look: a masked operation takes the time of ten others.
         is_positive = a > 0

@@ -52,6 +52,14 @@ class EmptyState(NamedTuple):
     """The state of what remembers nothing."""
 
 
+def check_transformation(name: str, argument: str, value: Any) -> None:
+    """Refuse what is no transformation."""
+    if not isinstance(value, GradientTransformation):
+        raise DtypeError(
+            f"{name}: {argument} is a {type(value).__name__}, expected a GradientTransformation"
+        )
+
+
 def swept(
     init: Callable[[Tree], Any], sweep: Callable[[Sweep, Any], Any]
 ) -> GradientTransformation:
@@ -104,11 +112,7 @@ def chain(*transformations: GradientTransformation) -> GradientTransformation:
         DtypeError: one of them is no transformation.
     """
     for i, part in enumerate(transformations):
-        if not isinstance(part, GradientTransformation):
-            raise DtypeError(
-                f"chain: transformations[{i}] is a {type(part).__name__}, expected a "
-                "GradientTransformation"
-            )
+        check_transformation("chain", f"transformations[{i}]", part)
 
     def init(params: Tree) -> tuple[Any, ...]:
         return tuple(part.init(params) for part in transformations)

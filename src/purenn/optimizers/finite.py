@@ -10,8 +10,14 @@ from purenn.contract import check_integer
 from purenn.errors import DomainError
 from purenn.optimizers._common import check_state, counted, full_like, steps, zero
 from purenn.optimizers._sweep import Blocks, Sweep
-from purenn.optimizers.base import GradientTransformation, advance, stateless, swept
-from purenn.optimizers.masking import check_transformation, set_to_zero
+from purenn.optimizers.base import (
+    GradientTransformation,
+    advance,
+    check_transformation,
+    stateless,
+    swept,
+)
+from purenn.optimizers.masking import set_to_zero
 from purenn.tree import Path, Tree
 from purenn.typing import Array
 

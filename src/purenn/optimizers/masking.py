@@ -9,7 +9,13 @@ from purenn import tree
 from purenn.errors import DomainError, DtypeError, TreeError
 from purenn.optimizers._common import check_state
 from purenn.optimizers._sweep import Blocks, MaskedNode, Sweep
-from purenn.optimizers.base import GradientTransformation, advance, stateless, swept
+from purenn.optimizers.base import (
+    GradientTransformation,
+    advance,
+    check_transformation,
+    stateless,
+    swept,
+)
 from purenn.tree import Path, Tree
 from purenn.typing import Array
 
@@ -160,11 +166,3 @@ def _by_path(name: str, argument: str, choice: Any) -> Callable[[Path], Any]:
         return node
 
     return found
-
-
-def check_transformation(name: str, argument: str, value: Any) -> None:
-    """Refuse what is no transformation."""
-    if not isinstance(value, GradientTransformation):
-        raise DtypeError(
-            f"{name}: {argument} is a {type(value).__name__}, expected a GradientTransformation"
-        )

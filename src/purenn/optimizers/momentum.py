@@ -15,6 +15,7 @@ from purenn.optimizers._common import (
     steps,
     zero,
 )
+from purenn.optimizers._moments import average
 from purenn.optimizers._sweep import Blocks, Sweep
 from purenn.optimizers.base import GradientTransformation, chain, identity, swept
 from purenn.optimizers.scaling import scale_by_learning_rate
@@ -94,12 +95,11 @@ def ema(
 
         def kernel(g: Array, u: Array, t: Array, old: Blocks, new: Blocks) -> Any:
             (m_old,), (m,) = old, new
-            np.multiply(g, 1 - beta, out=u)
-            np.multiply(m_old, beta, out=m)
-            return np.add(m, u, out=m)
+            average(g, beta, m_old, m, u)
+            return m
 
-        (average,) = run.each(kernel, state.ema, scale=scale, cast=accumulator_dtype is not None)
-        return EmaState(counted(count), average)
+        (new_ema,) = run.each(kernel, state.ema, scale=scale, cast=accumulator_dtype is not None)
+        return EmaState(counted(count), new_ema)
 
     return swept(init, sweep)
 

@@ -15,7 +15,7 @@ from purenn.optimizers._common import (
     steps,
     zero,
 )
-from purenn.optimizers._moments import average, average_of_squares
+from purenn.optimizers._moments import average, average_of_squares, root
 from purenn.optimizers._sweep import Blocks, Sweep
 from purenn.optimizers.base import GradientTransformation, chain, identity, swept
 from purenn.optimizers.momentum import trace
@@ -101,7 +101,6 @@ def _divided(
         count = steps(name, state.count) + 1 if is_corrected else 0
         # The correction is moved out of the arrays: √(v/c + ε) = √(v + c·ε)/√c.
         c = 1 - decay**count if is_corrected else 1.0
-        root = math.sqrt(c)
 
         def kernel(g: Array, u: Array, t: Array, old: Blocks, new: Blocks) -> Any:
             average_of_squares(g, decay, old[-1], new[-1], u)
@@ -114,17 +113,11 @@ def _divided(
                 np.subtract(spread, u, out=u)
                 # Rounding makes it negative where gradients are alike.
                 spread = np.maximum(u, 0, out=u)
-            if eps_in_sqrt:
-                np.add(spread, c * eps, out=u)
-                np.sqrt(u, out=u)
-            else:
-                np.sqrt(spread, out=u)
-                np.add(u, root * eps, out=u)
-            np.divide(g, u, out=u)
-            return np.multiply(u, root, out=u) if is_corrected else u
+            root(spread, (c if eps_in_sqrt else math.sqrt(c)) * eps, eps_in_sqrt, u)
+            return np.divide(g, u, out=u)
 
         if is_corrected:
-            return kind(counted(count), *run.each(kernel, *state[1:]))
+            return kind(counted(count), *run.each(kernel, *state[1:], scale=math.sqrt(c)))
         return kind(*run.each(kernel, *state))
 
     return swept(init, sweep)
