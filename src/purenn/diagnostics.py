@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from purenn import tree
-from purenn.contract import check_array, check_floating, check_number
+from purenn.contract import check_number
 from purenn.errors import DomainError, DtypeError
 from purenn.tree import Path, Tree
 from purenn.typing import Array
@@ -299,7 +299,5 @@ def table(numbers: Tree) -> str:
 
 
 def _checked(name: str, argument: str, values: Tree) -> Tree:
-    for path, leaf in tree.leaves_with_paths(values):
-        check_array(name, f"{argument}{tree.show(path)}", leaf)
-        check_floating(name, f"{argument}{tree.show(path)}", leaf)
+    tree.check_floats(name, argument, values)
     return values

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from purenn import tree
-from purenn.contract import check_array, check_floating, check_number
+from purenn.contract import check_number
 from purenn.errors import DomainError, DtypeError, TreeError
 from purenn.tree import Path, Tree
 from purenn.typing import Array
@@ -63,16 +63,6 @@ def counted(number: int) -> Array:
     return np.array(min(number, 2**31 - 1), np.int32)
 
 
-def check_parameters(name: str, argument: str, params: Tree) -> None:
-    """Refuse a tree with a leaf that is no array of a floating dtype; the message has its path."""
-
-    def check(path: Path, leaf: Any) -> None:
-        check_array(name, f"{argument}{tree.show(path)}", leaf)
-        check_floating(name, f"{argument}{tree.show(path)}", leaf)
-
-    tree.map_with_path(check, params)
-
-
 def full_like(
     name: str,
     params: Tree,
@@ -93,7 +83,7 @@ def full_like(
     Raises:
         DtypeError: a parameter is no array of a floating dtype; the message has its path.
     """
-    check_parameters(name, "params", params)
+    tree.check_floats(name, "params", params)
 
     def leaf(path: Path, p: Any) -> Array:
         if squares and p.dtype == np.float16:

@@ -16,7 +16,6 @@ import numpy as np
 from purenn import tree
 from purenn.errors import DomainError, TreeError
 from purenn.optimizers._blocks import BLOCK, Unit, blocks, joined, kinds, scattered, unit, units
-from purenn.optimizers._common import check_parameters
 from purenn.optimizers._skeleton import filled, numbered, pick
 from purenn.tree import Path, Tree
 from purenn.typing import Array
@@ -74,7 +73,7 @@ class Sweep:
         self._skeleton = numbered(grads, self._leaves)
         for leaf in self._leaves:
             if type(leaf) is not np.ndarray or (leaf.dtype is not _F4 and leaf.dtype is not _F8):
-                check_parameters("update", name, grads)  # what is rarer takes longer to look at
+                tree.check_floats("update", name, grads)  # what is rarer takes longer to look at
         self._scope: frozenset[int] | None = None
         self._kinds = kinds(self._leaves)
         self._params: list[Any] | None = None

@@ -12,8 +12,8 @@ or the last two lines in one pass through memory::
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from purenn import tree
 from purenn.errors import DtypeError, TreeError
-from purenn.optimizers._common import check_parameters
 from purenn.optimizers._sweep import Sweep
 from purenn.tree import Tree
 
@@ -79,7 +79,7 @@ def stateless(sweep: Callable[[Sweep], None]) -> GradientTransformation:
     """Make a transformation that remembers nothing."""
 
     def init(params: Tree) -> EmptyState:
-        check_parameters("init", "params", params)
+        tree.check_floats("init", "params", params)
         return EmptyState()
 
     def advance(run: Sweep, state: Any) -> EmptyState:

@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike
 from purenn import tree
 from purenn.contract import check_number
 from purenn.errors import DomainError, DtypeError, TreeError
-from purenn.optimizers._common import Schedule, check_parameters, check_state, counted, steps, zero
+from purenn.optimizers._common import Schedule, check_state, counted, steps, zero
 from purenn.optimizers._sweep import Sweep
 from purenn.optimizers.base import GradientTransformation, advance, swept
 from purenn.tree import Tree
@@ -108,7 +108,7 @@ def inject_hyperparams(
             return found
 
         def init(params: Tree) -> InjectStatefulHyperparamsState:
-            check_parameters(name, "params", params)
+            tree.check_floats(name, "params", params)
             dtypes = [p.dtype for p in tree.leaves(params)]
             found = values(numbers, dict.fromkeys(schedules, 0), dtypes)
             states = {key: WrappedScheduleState(zero()) for key in schedules}
