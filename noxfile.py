@@ -95,7 +95,7 @@ def mutants(session: nox.Session) -> None:
 def accuracy(session: nox.Session) -> None:
     """Measure how accurate every rule is, and write docs/accuracy.md."""
     session.install("-e", ".[verify]")
-    session.run("python", "-m", "benchmarks.accuracy")
+    session.run("python", "-m", "benchmarks.accuracy", *session.posargs)
 
 
 @nox.session

@@ -1,16 +1,22 @@
 """How accurate the rules are: the table of ``docs/accuracy.md``, rule × dtype × {by hand, JAX}.
 
-    python -m benchmarks.accuracy
+    python -m benchmarks.accuracy                  # beside JAX on its CPU
+    python -m benchmarks.accuracy --device gpu     # on a GPU: docs/accuracy-gpu.md
 
 Elementwise rules are measured at thousands of numbers over the whole range of the dtype, each
 result in units in its own last place (ULP). All others are examined by ``purenn.verify``, in ULP
 of the terms that a result is the sum of.
 """
 
+import argparse
 import itertools
+import multiprocessing
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, Literal, NamedTuple, get_type_hints
 
 import flint
 import jax
@@ -23,7 +29,8 @@ from purenn.typing import Array, OneOf
 from purenn.verify import Rule, annotations, balls, draw, exact, judge, oracles, rivals
 from purenn.verify.examples import Example
 
-TABLE = Path(__file__).parent.parent / "docs/accuracy.md"
+DOCS = Path(__file__).parent.parent / "docs"
+TABLE = DOCS / "accuracy.md"
 DTYPES = ("float32", "float64")
 
 _PARTS = 8
@@ -239,8 +246,8 @@ def _known(number: float | None) -> float:
 
 _HEAD = """# How accurate the rules are
 
-`python3 -m nox -s accuracy` measures and writes this table. JAX {jax}, on its CPU; other versions
-of JAX differ in its columns.
+`{command}` measures and writes this table.
+Its columns of JAX are those of JAX {jax} on {device}; other versions differ.
 
 Worst errors, in ULP. *8 ULP*: an elementwise rule; each of thousands of results, from 1e-30 to
 1e+30, through saturation and next to where the derivative vanishes, is within 8 units in its own
@@ -254,14 +261,15 @@ JAX's autodiff in the same dtype: float64 exponentials of sums that are themselv
 """
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Sequence[Row], choice: str = "cpu", device: str = "a CPU") -> str:
     """The page."""
     lines = [
         f"| {row.rule} | {row.dtype} | {_told(row.by_hand.value)} | {_told(row.jax.value)} "
         f"| {_told(row.by_hand.pullback)} | {_told(row.jax.pullback)} | {row.verdict} |\n"
         for row in rows
     ]
-    return _HEAD.format(jax=jax.__version__) + "".join(lines)
+    command = "python3 -m nox -s accuracy" + (f" -- --device {choice}" if choice != "cpu" else "")
+    return _HEAD.format(command=command, jax=jax.__version__, device=device) + "".join(lines)
 
 
 def committed() -> dict[tuple[str, str], str]:
@@ -278,16 +286,30 @@ def _told(number: float) -> str:
     return "–" if np.isnan(number) else f"{number:.2f}" if number < 1000 else f"{number:.1e}"
 
 
+def _rules() -> list[Rule]:
+    return verify.discover("purenn.ops", against="reference.ops")
+
+
+def _measured(choice: Literal["cpu", "gpu"], place: int) -> list[Row]:
+    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+        return rows(_rules()[place], verify.devices(choice))
+
+
 def main() -> None:
     """Measure every rule and write the table."""
-    rules = verify.discover("purenn.ops", against="reference.ops")
-    found: list[Row] = []
-    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
-        for rule in track(rules, "measuring"):
-            found += rows(rule)
-    TABLE.parent.mkdir(exist_ok=True)
-    TABLE.write_text(table(found))
-    print(f"{len(rules)} rules measured, the table is in {TABLE}")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__)
+    parser.add_argument("--device", choices=["cpu", "gpu"], default="cpu")
+    choice = parser.parse_args().device
+    # Several processes share a GPU, of which the first would else take most of the memory.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    count = len(_rules())
+    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
+        each = pool.map(partial(_measured, choice), range(count))
+        found = [row for rows in track(each, "measuring", count) for row in rows]
+    device = "a CPU" if choice == "cpu" else f"an {verify.devices(choice)[0].device_kind}"
+    path = TABLE if choice == "cpu" else DOCS / f"accuracy-{choice}.md"
+    path.write_text(table(found, choice, device))
+    print(f"{count} rules measured, the table is in {path}")
 
 
 if __name__ == "__main__":

@@ -63,6 +63,10 @@ def unannotated(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _exact_jax() -> Iterator[None]:
-    """float64 stays float64, and float32 products are not rounded to TF32 on a GPU."""
-    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+    """float64 stays float64, float32 products are not rounded to TF32 on a GPU.
+
+    What asks for no ``device`` is compared with the CPU, where a product and a sum are not fused.
+    """
+    cpu = jax.devices("cpu")[0]
+    with jax.enable_x64(True), jax.default_matmul_precision("highest"), jax.default_device(cpu):
         yield

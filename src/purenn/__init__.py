@@ -32,6 +32,8 @@ if TYPE_CHECKING:
         verify,
     )
 
+__version__ = "0.1.0"
+
 __all__ = [
     "diagnostics",
     "errors",

@@ -3,9 +3,10 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from purenn import __version__
 
 
 class UsageError(Exception):
@@ -18,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="purenn",
         description="Neural networks as pure functions, every derivative by hand and examined.",
     )
-    parser.add_argument("--version", action="version", version=f"purenn {version('purenn')}")
+    parser.add_argument("--version", action="version", version=f"purenn {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_verify(commands)
     _add_demo(commands)

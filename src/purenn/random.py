@@ -285,7 +285,8 @@ def _encrypt(key: Key, left: Array, right: Array, scratch: Array) -> None:
 def _stretch(unit: Array, span: np.floating[Any], low: np.floating[Any]) -> None:
     """Map ``unit`` to unit·span + low in place, rounding like compiled code: once (fused).
 
-    float16 is the exception: there the product is rounded too.
+    float16 is the exception: there the product is rounded too, as by JAX on all CPUs but those
+    that compute in float16 themselves.
     """
     if span < 0:
         unit[...] = low

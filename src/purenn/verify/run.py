@@ -265,7 +265,9 @@ def _environment(job: Job, devices: Sequence[Any]) -> dict[str, Any]:
     import platform
     from importlib.metadata import version
 
-    names = ("purenn", "numpy", "jax", "hypothesis", "python-flint")
+    import purenn
+
+    names = ("numpy", "jax", "hypothesis", "python-flint")
     return {
         "target": job.target,
         "against": job.against or "numeric",
@@ -273,6 +275,7 @@ def _environment(job: Job, devices: Sequence[Any]) -> dict[str, Any]:
         "examples": job.examples,
         "devices": [str(device) for device in devices],
         "python": platform.python_version(),
+        "purenn": purenn.__version__,
         **{name: version(name) for name in names},
         "platform": platform.platform(),
     }

@@ -63,12 +63,14 @@ def silu_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullbac
 def mish(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """x·tanh(softplus(x)) (Misra 2019, arXiv:1908.08681).
 
-    tanh(log(1 + eˣ)) is rational in e = e⁻ˡˣˡ, all terms positive: e(2 + e)/(2 + 2e + e²) for
-    x ≤ 0, else (1 + 2e)/(1 + 2e + 2e²).
+    tanh(log(1 + eˣ)) is rational in e = e⁻ˡˣˡ: (1 + 2e)/(1 + 2e + 2e²) for x > 0, all terms
+    positive, else e(2 + e)/(2 + 2e + e²) = e − e·e(1 + e)/(2 + 2e + e²): what is subtracted is at
+    most 2/5 of e, and so are its roundings.
     """
     n = negative_half(x)
     e = np.exp(n)
-    left = decay(n * (2 + e), n) / (2 + 2 * e + e * e)
+    left = decay(n, n)
+    left -= left * (e * (1 + e) / (2 + 2 * e + e * e))
     right = widen(x) * ((1 + 2 * e) / (1 + 2 * e + 2 * e * e))
     return narrow(np.where(x > 0, right, left), x)
 
