@@ -2,7 +2,6 @@
 
 import inspect
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import hypothesis.strategies as st
@@ -18,10 +17,10 @@ import reference.regularizers
 import reference.training
 from purenn import layers, random, regularizers, tree, verify
 from purenn.errors import DomainError, DtypeError, ShapeError, TreeError
-from purenn.layers import Layer, dense, relu, residual, serial
+from purenn.layers import dense, relu, residual, serial
 from purenn.ops import _linear, losses
 from purenn.optimizers import adam, sgd
-from purenn.training import TrainState, batches, fit, init_state, objective, train_step
+from purenn.training import init_state, objective, train_step
 from purenn.typing import Array
 from reference.ops.losses.regression import squared_error as jax_squared_error
 
@@ -233,123 +232,6 @@ def test_a_loss_without_a_derivative_is_refused() -> None:
         objective(MODEL, draw_batch)
 
 
-def draw_run(optimizer: Any) -> tuple[Any, TrainState, list[Any]]:
-    rng = np.random.default_rng(0)
-    inputs, labels = rng.normal(size=(10, 4)).astype(np.float32), rng.integers(0, 3, 10)
-    step = train_step(objective(MODEL, INTEGER_LABELS), optimizer)
-    start = frozen(init_state(MODEL, optimizer, KEY, (4,)))
-    return step, start, list(batches(KEY, (frozen(inputs), frozen(labels)), 4))
-
-
-@pytest.mark.parametrize("optimizer", [sgd(0.1), sgd(0.1, 0.9), adam(0.01)])
-def test_a_run_is_pure_and_goes_on_bit_for_bit(optimizer: Any) -> None:
-    step, start, epoch = draw_run(optimizer)
-    run = []
-    for state, metrics in fit(step, start, epoch * 3):
-        run.append((frozen(state), metrics["loss"]))
-    assert [int(state.step) for state, _ in run] == [*range(1, 10)]
-    assert run[-1][1] < run[0][1]
-    assert {leaf.dtype for leaf in tree.leaves(run[-1][0].params)} == {np.dtype(np.float32)}
-    assert all(isinstance(leaf, np.ndarray) for leaf in tree.leaves(run[-1][0]))
-
-    later = fit(step, run[3][0], (epoch * 3)[4:])
-    for (state, loss), (again, metrics) in zip(run[4:], later, strict=True):
-        assert loss == metrics["loss"]
-        tree.map(np.testing.assert_array_equal, state, again)
-
-
-def test_a_run_starts_from_two_keys_made_of_one() -> None:
-    start = init_state(MODEL, adam(0.1), KEY, (4,))
-    init_key, train_key = random.split(KEY)
-    tree.map(np.testing.assert_array_equal, start.params, MODEL.init(init_key, (4,))[0])
-    np.testing.assert_array_equal(start.key, train_key)
-    np.testing.assert_array_equal(start.step, np.zeros((), np.int32), strict=True)
-
-
-def test_the_caller_owns_the_loop() -> None:
-    step, start, epoch = draw_run(sgd(0.1))
-    asked = []
-
-    def endless() -> Iterator[Any]:
-        while True:
-            asked.append(1)
-            yield epoch[0]
-
-    for state, _ in fit(step, start, endless()):
-        if state.step == 3:
-            break
-    assert len(asked) == 3
-
-
-def test_a_loop_over_no_batches_is_refused() -> None:
-    step, start, epoch = draw_run(sgd(0.1))
-    used = iter(epoch)
-    assert len(list(fit(step, start, used))) == 3
-    with pytest.raises(DomainError, match="fit: no batches, expected at least one"):
-        list(fit(step, start, used))
-
-
-def test_each_step_draws_from_its_own_key() -> None:
-    seen: list[Any] = []
-
-    def vjp(params: Any, state: Any, x: Array, key: Any = None) -> Any:
-        seen.append(key)
-        return x, lambda dy, *, input_cotangent=True: ({}, None), {"calls": state["calls"] + 1}
-
-    spy = Layer(
-        lambda key, shape, dtype=np.float32: ({}, {"calls": np.zeros(())}, shape),
-        lambda params, state, x: x,
-        vjp,
-        stochastic=True,
-    )
-    optimizer = sgd(0.1)
-    step = train_step(objective(spy, losses.squared_error), optimizer)
-    start = init_state(spy, optimizer, KEY, (4,))
-    states = [state for state, _ in fit(step, start, [(X, X)] * 2)]
-    expected = [random.fold_in(start.key, t) for t in range(2)]
-    np.testing.assert_array_equal(seen, expected)
-    assert [state.state["calls"] for state in states] == [1, 2]
-    assert not np.array_equal(start.key, KEY)
-
-
-@given(st.integers(1, 40), st.integers(1, 50), st.integers(0, 2**32))
-def test_an_epoch_is_every_example_once(count: int, size: int, seed: int) -> None:
-    inputs = np.arange(2 * count).reshape(count, 2)
-    labels = np.arange(count)
-    key = random.key(seed)
-    epoch = list(batches(key, (inputs, labels), size))
-    assert [len(x) for x, _ in epoch[:-1]] == [size] * (len(epoch) - 1)
-    assert 0 < len(epoch[-1][0]) <= size
-    order = np.concatenate([y for _, y in epoch])
-    np.testing.assert_array_equal(np.sort(order), labels)
-    np.testing.assert_array_equal(np.concatenate([x for x, _ in epoch]), inputs[order])
-    for batch, again in zip(epoch, batches(key, (inputs, labels), size), strict=True):
-        tree.map(np.testing.assert_array_equal, batch, again)
-
-
-def test_the_order_is_that_of_jax() -> None:
-    key, examples = random.key(3), np.arange(11)
-    theirs = reference.training.batches(jnp.asarray(key), (jnp.asarray(examples),), 4)
-    for (got,), (expected,) in zip(batches(key, (examples,), 4), theirs, strict=True):
-        np.testing.assert_array_equal(got, expected)
-
-
-@pytest.mark.parametrize(
-    ("arrays", "size", "error", "message"),
-    [
-        ((X,), 0, DomainError, "batches: size is 0, expected at least 1"),
-        ((), 1, ShapeError, "batches: no arrays, expected at least one"),
-        ((X[:0],), 1, ShapeError, "batches: arrays[0] has shape (0, 4), which has no examples"),
-        ((X, X[:3]), 1, ShapeError, "batches: arrays[1] has 3 examples and arrays[0] 4"),
-    ],
-)
-def test_batches_refuses_at_the_call(
-    arrays: Any, size: int, error: type[Exception], message: str
-) -> None:
-    with pytest.raises(error, match=re.escape(message)):
-        batches(KEY, arrays, size)
-
-
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
 def test_half_precision_sums_do_not_stagnate(dtype: type) -> None:
     count = 4096
@@ -368,11 +250,3 @@ def test_arguments_of_the_wrong_kind_are_refused() -> None:
         inspect.unwrap(objective)(loss, model)
     with pytest.raises(DtypeError, match="objective: regularizer is a float, expected a Reg"):
         inspect.unwrap(objective)(model, loss, 0.1)
-    with pytest.raises(DtypeError, match="train_step: got a GradientTransformation and a"):
-        inspect.unwrap(train_step)(sgd(0.1), objective(model, loss))
-    with pytest.raises(DtypeError, match="input_shape is a int, expected a tuple"):
-        inspect.unwrap(init_state)(model, sgd(0.1), random.key(0), 4)
-    with pytest.raises(DtypeError, match="batches: arrays is a ndarray, expected a tuple"):
-        inspect.unwrap(batches)(random.key(0), np.ones((4, 2)), 2)
-    with pytest.raises(DtypeError, match="batches: size is a float, expected an int"):
-        inspect.unwrap(batches)(random.key(0), (np.ones((4, 2)),), 2.5)
