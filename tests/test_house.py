@@ -13,7 +13,10 @@ import purenn
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "src/purenn").rglob("*.py"))
 OUTSIDE_VERIFY = [path for path in SOURCES if "verify" not in path.parts]
-HEAVY = {"jax", "hypothesis", "scipy", "sklearn", "matplotlib", "flint", "rich"}
+HEAVY = {
+    *("jax", "hypothesis", "scipy", "sklearn", "matplotlib", "flint", "rich"),
+    *("safetensors", "msgpack"),
+}
 
 
 def imports(path: Path) -> set[str]:
@@ -57,7 +60,9 @@ def test_every_module_of_rules_says_what_is_public(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [*public("layers"), *public("optimizers"), *public("schedules")], ids=str
+    "path",
+    [path for name in ("layers", "optimizers", "schedules", "training") for path in public(name)],
+    ids=str,
 )
 def test_every_module_has_its_tests(path: Path) -> None:
     assert (ROOT / "tests" / path.parent / f"test_{path.name}").exists()

@@ -1,0 +1,98 @@
+"""What a model is worth: its outputs, its loss and any other score, batch by batch."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from purenn.errors import DomainError
+from purenn.layers import Layer
+from purenn.training.objective import Batch
+from purenn.training.step import TrainState
+from purenn.typing import Array
+
+
+def predict(model: Layer, state: TrainState, batches: Iterable[Batch]) -> Array:
+    """The outputs of the model as it is used, without dropout and with running statistics.
+
+    Args:
+        model: The model.
+        state: Its parameters and state are used.
+        batches: Tuples whose first array are the inputs, from ``batches(None, (inputs,), 256)``
+            say.
+
+    Returns:
+        Outputs (examples, …).
+
+    Raises:
+        DomainError: there are no batches.
+        ShapeError, DtypeError, TreeError: the model refuses its inputs.
+    """
+    outputs = [model.forward(state.params, state.state, inputs) for inputs, *_ in batches]
+    if not outputs:
+        raise DomainError("predict: no batches, expected at least one")
+    return np.concatenate(outputs)
+
+
+def evaluate(
+    model: Layer,
+    loss: Callable[..., Array],
+    state: TrainState,
+    batches: Iterable[Batch],
+    metrics: Mapping[str, Callable[[Array, Array], Any]] | None = None,
+) -> dict[str, float]:
+    """Mean loss, and any other metrics, of the model as it is used.
+
+        evaluate(model, loss, state, batches(None, validation, 256), {"accuracy": accuracy})
+
+    Args:
+        model: The model.
+        loss: A rule of (outputs of the model, targets), from :mod:`purenn.ops.losses` say.
+        state: Its parameters and state are used.
+        batches: ``(inputs, targets)``, or with weights, each with the examples of a batch.
+        metrics: Functions of (targets, outputs) of all examples by name, such as :func:`accuracy`,
+            or ``sklearn.metrics.r2_score``, whose arguments have this order.
+
+    Returns:
+        ``"loss"``, a mean over the examples, weighted where they have weights, in float64; and the
+        metrics.
+
+    Raises:
+        DomainError: there are no batches, or the weights sum to 0.
+        ShapeError, DtypeError, TreeError: the model or the loss refuse what does not fit.
+    """
+    total = weight = 0.0
+    every: list[tuple[Array, Array]] = []
+    for inputs, targets, *weights in batches:
+        outputs = model.forward(state.params, state.state, inputs)
+        losses = loss(outputs, targets)
+        per_example = losses.reshape(len(losses), -1).mean(axis=1, dtype=np.float64)
+        shares = weights[0].astype(np.float64) if weights else np.ones(len(per_example))
+        total += float(per_example @ shares)
+        weight += float(shares.sum())
+        if metrics:
+            every.append((targets, outputs))
+    if not weight:
+        raise DomainError("evaluate: no batches, or none of weight, expected at least one")
+    scores = {"loss": total / weight}
+    if metrics:
+        targets, outputs = (np.concatenate(parts) for parts in zip(*every, strict=True))
+        scores |= {name: float(metric(targets, outputs)) for name, metric in metrics.items()}
+    return scores
+
+
+def accuracy(targets: Array, outputs: Array) -> float:
+    """The share of examples whose largest output is that of their label.
+
+    Args:
+        targets: Labels (examples,), integers; or (examples, classes), where the largest counts.
+        outputs: Logits or probabilities (examples, classes); if there is only one per example it is
+            a logit, and a positive one says 1.
+
+    Returns:
+        A number from 0 to 1.
+    """
+    predicted = outputs[..., 0] > 0 if outputs.shape[-1] == 1 else outputs.argmax(axis=-1)
+    if targets.ndim == outputs.ndim:
+        targets = targets[..., 0] if targets.shape[-1] == 1 else targets.argmax(axis=-1)
+    return float(np.mean(predicted == targets))

@@ -1,0 +1,118 @@
+"""One step of the optimizer, and the loop as a generator."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from purenn import random
+from purenn.errors import DomainError, DtypeError
+from purenn.layers import Layer, State
+from purenn.optimizers import (
+    GradientTransformation,
+    GradientTransformationExtraArgs,
+    apply_gradients,
+)
+from purenn.training.objective import Batch, Objective
+from purenn.typing import Array, Key, Params, Shape
+
+Metrics: TypeAlias = dict[str, Any]
+
+Step: TypeAlias = "Callable[[TrainState, Batch], tuple[TrainState, Metrics]]"
+
+
+class TrainState(NamedTuple):
+    """All that a run goes on from: a tree of arrays.
+
+    Attributes:
+        params: Parameters of the model.
+        state: What the model remembers without training it.
+        opt_state: What the optimizer remembers.
+        key: The key that every step folds its number into.
+        step: Steps taken so far, int32.
+    """
+
+    params: Params
+    state: State
+    opt_state: Any
+    key: Key
+    step: Array
+
+
+def init_state(
+    model: Layer,
+    optimizer: GradientTransformation,
+    key: Key,
+    input_shape: Shape,
+    dtype: DTypeLike = np.float32,
+) -> TrainState:
+    """Draw parameters and start at step 0; ``input_shape`` is that of one example."""
+    if not isinstance(input_shape, tuple):
+        raise DtypeError(
+            f"init_state: input_shape is a {type(input_shape).__name__}, expected a tuple, "
+            "as in (64,)"
+        )
+    init_key, train_key = random.split(key)
+    params, state, _ = model.init(init_key, input_shape, dtype)
+    return TrainState(params, state, optimizer.init(params), train_key, np.zeros((), np.int32))
+
+
+def train_step(
+    objective: Objective, optimizer: GradientTransformation, *, donate: bool = False
+) -> Step:
+    """Make the pure function ``(TrainState, batch) -> (TrainState, metrics)``.
+
+    ``metrics["loss"]`` is the loss of the batch before the step. A model that needs a key draws
+    from ``fold_in(state.key, state.step)``.
+
+    Args:
+        objective: What is made smaller.
+        optimizer: How.
+        donate: Whether a step may write to the parameters and to the optimizer's state that it is
+            given: the next ones are in the same arrays, and the old TrainState must not be used
+            again. It saves allocating arrays of that size, as ``jax.jit(donate_argnums=…)`` does.
+
+    Raises:
+        DtypeError: an argument is of another type.
+    """
+    if not isinstance(objective, Objective) or not isinstance(optimizer, GradientTransformation):
+        raise DtypeError(
+            f"train_step: got a {type(objective).__name__} and a {type(optimizer).__name__}, "
+            "expected an Objective and a GradientTransformation"
+        )
+    is_searching = isinstance(optimizer, GradientTransformationExtraArgs)
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        key = random.fold_in(state.key, int(state.step)) if objective.stochastic else None
+        (loss, new), grads = objective.value_and_grad(state.params, state.state, batch, key)
+
+        def elsewhere(params: Params) -> tuple[Any, Params]:
+            (value, _), grads = objective.value_and_grad(params, state.state, batch, key)
+            return value, grads
+
+        extra = {"value": loss, "value_and_grad_fn": elsewhere} if is_searching else {}
+        params, opt_state = apply_gradients(
+            optimizer, grads, state.opt_state, state.params, donate=donate, **extra
+        )
+        count = np.asarray(state.step + 1, np.int32)
+        return TrainState(params, new, opt_state, state.key, count), {"loss": loss}
+
+    return step
+
+
+def fit(
+    step: Step, state: TrainState, batches: Iterable[Batch]
+) -> Iterator[tuple[TrainState, Metrics]]:
+    """Take a step per batch and yield what each one returns; the caller owns the loop.
+
+    Raises:
+        DomainError: there are no batches; a generator gives its own only once.
+    """
+    nothing = True
+    for batch in batches:
+        nothing = False
+        state, metrics = step(state, batch)
+        yield state, metrics
+    if nothing:
+        raise DomainError("fit: no batches, expected at least one (a generator runs only once)")

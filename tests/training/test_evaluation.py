@@ -1,0 +1,59 @@
+"""Scores do not depend on how the examples are cut into batches, and are scikit-learn's."""
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import given
+from sklearn.metrics import accuracy_score, r2_score
+
+from purenn import random
+from purenn.errors import DomainError
+from purenn.layers import batch_norm, dense, dropout, relu, serial
+from purenn.ops import losses
+from purenn.optimizers import sgd
+from purenn.training import accuracy, batches, evaluate, init_state, predict
+
+MODEL = serial(hidden=dense(5), norm=batch_norm(), act=relu, drop=dropout(0.5), out=dense(3))
+STATE = init_state(MODEL, sgd(0.1), random.key(0), (4,), np.float64)
+LOSS = losses.softmax_cross_entropy_with_integer_labels
+
+
+@given(st.integers(1, 30), st.integers(1, 12), st.booleans(), st.integers(0, 2**32))
+def test_however_it_is_cut(count: int, size: int, weighted: bool, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    inputs, labels = rng.normal(size=(count, 4)), rng.integers(0, 3, count)
+    weights = rng.uniform(0.1, 1, count)
+    arrays = (inputs, labels, weights) if weighted else (inputs, labels)
+    outputs = predict(MODEL, STATE, batches(None, arrays, size))
+    expected = MODEL.forward(STATE.params, STATE.state, inputs)
+    np.testing.assert_allclose(outputs, expected, rtol=1e-12, atol=1e-14)
+    scores = evaluate(MODEL, LOSS, STATE, batches(None, arrays, size), {"accuracy": accuracy})
+    mean = np.average(LOSS(expected, labels), weights=weights if weighted else None)
+    np.testing.assert_allclose(scores["loss"], mean, rtol=1e-12)
+    assert scores["accuracy"] == accuracy_score(labels, expected.argmax(axis=1))
+
+
+def test_a_loss_with_several_elements_per_example() -> None:
+    rng = np.random.default_rng(0)
+    inputs, targets = rng.normal(size=(7, 4)), rng.normal(size=(7, 3))
+    scores = evaluate(
+        MODEL, losses.squared_error, STATE, batches(None, (inputs, targets), 3), {"r2": r2_score}
+    )
+    outputs = MODEL.forward(STATE.params, STATE.state, inputs)
+    np.testing.assert_allclose(scores["loss"], np.mean((outputs - targets) ** 2), rtol=1e-12)
+    np.testing.assert_allclose(scores["r2"], r2_score(targets, outputs), rtol=1e-12)
+
+
+def test_accuracy_of_labels_one_hot_and_one_logit() -> None:
+    logits = np.array([[1.0, 2.0], [3.0, 0.0], [0.0, 1.0]])
+    assert accuracy(np.array([1, 0, 0]), logits) == pytest.approx(2 / 3)
+    assert accuracy(np.eye(2)[[1, 0, 0]], logits) == pytest.approx(2 / 3)
+    assert accuracy(np.array([1, 0, 0]), logits[:, :1] - 1.5) == pytest.approx(1 / 3)
+    assert accuracy(np.array([[0.0], [1.0], [0.0]]), logits[:, :1] - 1.5) == 1
+
+
+def test_nothing_has_no_score() -> None:
+    with pytest.raises(DomainError, match="evaluate: no batches"):
+        evaluate(MODEL, LOSS, STATE, [])
+    with pytest.raises(DomainError, match="predict: no batches"):
+        predict(MODEL, STATE, [])
