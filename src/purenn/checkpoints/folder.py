@@ -1,0 +1,73 @@
+"""A folder of checkpoints: the last few, and the best."""
+
+import re
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from purenn.checkpoints.saving import save
+from purenn.contract import check_integer
+from purenn.tree import Tree
+
+BEST = "best.safetensors"
+
+_NAME = re.compile(r"step-(\d{8,})\.safetensors")
+_LEFT_OVER = re.compile(r"\..+\.\d+\.tmp")
+
+
+def save_step(
+    folder: str | PathLike[str],
+    step: int,
+    values: Tree,
+    metadata: Mapping[str, Any] | None = None,
+    *,
+    keep: int = 3,
+    best: bool = False,
+) -> Path:
+    """Write ``step-00000100.safetensors``, and only then remove all but the last ``keep``.
+
+    Args:
+        folder: Made if it is not there.
+        step: Steps taken, ≥ 0.
+        values: A tree of arrays.
+        metadata: What JSON can hold, by name.
+        keep: How many to keep, ≥ 1.
+        best: Whether this is the best so far; it is then also in ``best.safetensors``, whatever
+            becomes of the others.
+
+    Returns:
+        The file.
+
+    Raises:
+        DtypeError, DomainError: an argument does not fit; see :func:`save`.
+        OSError: the file cannot be written; those that were there still are.
+    """
+    check_integer("save_step", "step", step, least=0)
+    check_integer("save_step", "keep", keep, least=1)
+    place = Path(folder)
+    place.mkdir(parents=True, exist_ok=True)
+    file = place / f"step-{step:08d}.safetensors"
+    save(file, values, metadata)
+    if best:
+        save(place / BEST, values, metadata)
+    for old in steps(place)[keep:]:
+        old.unlink(missing_ok=True)
+    for rest in place.iterdir():  # of a process that was killed while it wrote
+        if _LEFT_OVER.fullmatch(rest.name):
+            rest.unlink(missing_ok=True)
+    return file
+
+
+def steps(folder: str | PathLike[str]) -> list[Path]:
+    """The checkpoints of a folder, the newest first; none, if there is no such folder."""
+    place = Path(folder)
+    if not place.is_dir():
+        return []
+    found = ((_NAME.fullmatch(file.name), file) for file in place.iterdir())
+    return [
+        file
+        for _, file in sorted(
+            ((int(match[1]), file) for match, file in found if match), reverse=True
+        )
+    ]

@@ -1,0 +1,84 @@
+"""Save a tree of arrays in one file, and load it again, the same bits."""
+
+import json
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from purenn.checkpoints import _format, _names
+from purenn.checkpoints._format import CheckpointError
+from purenn.errors import DomainError
+from purenn.tree import Tree
+from purenn.typing import Array
+
+
+class Checkpoint(NamedTuple):
+    """What is in a file.
+
+    Attributes:
+        arrays: By name, as ``"params/hidden/kernel"``.
+        metadata: What was saved with them.
+    """
+
+    arrays: dict[str, Array]
+    metadata: dict[str, Any]
+
+
+def save(
+    path: str | PathLike[str], values: Tree, metadata: Mapping[str, Any] | None = None
+) -> None:
+    """Write a tree, a ``TrainState`` say, to a safetensors file.
+
+    It is written beside ``path``, forced to the disk, and then takes its place: whatever happens,
+    there is the old file or the new one, and it is whole.
+
+    Args:
+        path: The file; by convention its name ends in ``.safetensors``.
+        values: A tree of arrays.
+        metadata: What JSON can hold, by name.
+
+    Raises:
+        DtypeError: a leaf is no array, or has a dtype that safetensors does not know.
+        DomainError: ``metadata`` cannot be written as JSON.
+        OSError: the file cannot be written.
+    """
+    arrays = _names.named(values)
+    try:
+        header = json.dumps(metadata or {}, sort_keys=True)
+    except (TypeError, ValueError) as error:
+        raise DomainError(f"save: metadata cannot be written as JSON: {error}") from None
+    _format.write(Path(path), _format.encode(arrays, header))
+
+
+def load(path: str | PathLike[str], like: Tree) -> tuple[Tree, dict[str, Any]]:
+    """Read the tree that :func:`save` wrote, and what was saved with it.
+
+        state, metadata = load("run/step-00000100.safetensors", like=init_state(...))
+
+    Args:
+        path: The file.
+        like: A tree of the same structure, shapes and dtypes; its numbers do not matter.
+
+    Raises:
+        CheckpointError: the file is no checkpoint, is damaged or was changed; or names, shapes or
+            dtypes differ from those of ``like``: the message says which.
+        OSError: it cannot be read.
+    """
+    found = read(path)
+    return _names.fitted(Path(path), found.arrays, like), found.metadata
+
+
+def read(path: str | PathLike[str]) -> Checkpoint:
+    """Read what :func:`save` wrote without knowing what it was.
+
+    Raises:
+        CheckpointError: the file is no checkpoint, is damaged or was changed.
+        OSError: it cannot be read.
+    """
+    file = Path(path)
+    arrays, metadata = _format.decode(file, file.read_bytes())
+    return Checkpoint(arrays, _format.verify(file, arrays, metadata))
+
+
+__all__ = ["Checkpoint", "CheckpointError", "load", "read", "save"]
