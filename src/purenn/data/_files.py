@@ -9,7 +9,7 @@ import os
 import stat
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple, TypeAlias, cast
@@ -20,6 +20,9 @@ from purenn.errors import DtypeError
 from purenn.typing import Array, Shape
 
 PathLike: TypeAlias = str | os.PathLike[str]
+
+Read: TypeAlias = Callable[[int], bytes]
+"""The next bytes of a stream, as many as are asked for or fewer; none at its end."""
 
 CHUNK = 1 << 20
 DEFLATE = 1032  # bytes that one byte of a deflate stream stands for, at most
@@ -99,20 +102,20 @@ def byte_count(path: Path, field: str, shape: Shape, dtype: np.dtype[Any]) -> in
     return math.prod(shape) * dtype.itemsize
 
 
-def read_exactly(path: Path, field: str, stream: IO[bytes], count: int) -> bytearray:
+def read_exactly(path: Path, field: str, read: Read, count: int) -> bytearray:
     """Read ``count`` bytes, and take memory as they come."""
     data = bytearray()
     while len(data) < count:
-        chunk = stream.read(min(CHUNK, count - len(data)))
+        chunk = read(min(CHUNK, count - len(data)))
         if not chunk:
             raise fault(path, f"the length of {field}", f"{len(data)} bytes", f"{count}")
         data += chunk
     return data
 
 
-def check_end(path: Path, stream: IO[bytes]) -> None:
+def check_end(path: Path, read: Read) -> None:
     """Refuse bytes that are left over; what is packed gets its checksum checked on the way."""
-    if stream.read(1):
+    if read(1):
         raise fault(path, "what follows the data", "not empty", "the end")
 
 

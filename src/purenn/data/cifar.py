@@ -68,8 +68,8 @@ def read_cifar(
         if mmap:
             records = np.memmap(where, np.uint8, "r", 0, (count, record))
         else:
-            data = read_exactly(where, "the file", source.stream, source.most)
-            check_end(where, source.stream)
+            data = read_exactly(where, "the file", source.stream.read, source.most)
+            check_end(where, source.stream.read)
             records = np.frombuffer(data, np.uint8).reshape(count, record)
     images = records[:, labels:].reshape(count, 3, 32, 32).transpose(0, 2, 3, 1)
     return images if mmap else np.ascontiguousarray(images), np.array(records[:, :labels])

@@ -66,8 +66,8 @@ def read_idx(path: PathLike, *, mmap: bool = False) -> Array:
         _check_claim(source, source.most - offset, count)
         if mmap and count:
             return np.memmap(where, dtype, "r", offset, shape)
-        data = read_exactly(where, "the data", source.stream, count)
-        check_end(where, source.stream)
+        data = read_exactly(where, "the data", source.stream.read, count)
+        check_end(where, source.stream.read)
     return np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
 
 
@@ -122,13 +122,13 @@ def _find(folder: Path, part: str, what: str, rank: int) -> Path:
 
 
 def _header(source: Source) -> tuple[np.dtype[Any], Shape]:
-    magic = read_exactly(source.path, "the magic number", source.stream, 4)
+    magic = read_exactly(source.path, "the magic number", source.stream.read, 4)
     code, rank = magic[2:]
     if any(magic[:2]) or code not in _DTYPES:
         known = ", ".join(f"{known:02x}" for known in _DTYPES)
         expected = f"0x0000, one of {known}, and the number of dimensions"
         raise fault(source.path, "the magic number", f"0x{magic.hex()}", expected)
-    sizes = read_exactly(source.path, "the shape", source.stream, 4 * rank)
+    sizes = read_exactly(source.path, "the shape", source.stream.read, 4 * rank)
     shape = tuple(int(size) for size in np.frombuffer(sizes, ">u4"))
     return np.dtype(_DTYPES[code]), shape
 

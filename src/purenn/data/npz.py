@@ -9,7 +9,7 @@ import struct
 import zipfile
 import zlib
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from purenn.data._files import (
     DEFLATE,
     DataError,
     PathLike,
+    Read,
     as_path,
     byte_count,
     check_end,
@@ -117,28 +118,28 @@ def _read(path: Path, archive: zipfile.ZipFile, name: str) -> Array:
         got, expected = f"{member.file_size} bytes", f"what {packed} packed ones can hold"
         raise fault(path, f"the size of {name}", got, expected)
     with archive.open(member) as stream:
-        dtype, shape, is_fortran = _header(path, name, stream)
+        dtype, shape, is_fortran = _header(path, name, stream.read)
         rest = member.file_size - stream.tell()
         count = byte_count(path, name, shape, dtype)
         if count != rest:
             raise fault(path, f"the length of {name}", f"{rest} bytes", f"{count} for {shape}")
-        flat = np.frombuffer(read_exactly(path, name, stream, count), dtype)
-        check_end(path, stream)
+        flat = np.frombuffer(read_exactly(path, name, stream.read, count), dtype)
+        check_end(path, stream.read)
     return flat.reshape(shape[::-1]).T if is_fortran else flat.reshape(shape)
 
 
-def _header(path: Path, name: str, stream: IO[bytes]) -> tuple[np.dtype[Any], Shape, bool]:
+def _header(path: Path, name: str, read: Read) -> tuple[np.dtype[Any], Shape, bool]:
     """The dtype, the shape, and whether the first axis is the fastest."""
-    magic = read_exactly(path, f"the magic number of {name}", stream, 8)
+    magic = read_exactly(path, f"the magic number of {name}", read, 8)
     width = {1: 2, 2: 4, 3: 4}.get(magic[6])
     if magic[:6] != b"\x93NUMPY" or width is None:
         raise fault(path, f"the magic number of {name}", magic.hex(), "that of .npy, 1 to 3")
     field = f"the header of {name}"
-    length = int.from_bytes(read_exactly(path, field, stream, width), "little")
+    length = int.from_bytes(read_exactly(path, field, read, width), "little")
     if length > _LONGEST_HEADER:
         expected = f"at most {_LONGEST_HEADER}"
         raise fault(path, f"the length of {field}", f"{length} bytes", expected)
-    header = read_exactly(path, field, stream, length).decode("latin1")
+    header = read_exactly(path, field, read, length).decode("latin1")
     descr, order, sizes = (_field(path, field, header, key) for key in _FIELDS)
     try:
         dtype = np.dtype(descr)
