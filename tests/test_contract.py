@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from purenn import tree, verify
-from purenn.contract import admit, check_integer, check_number, rule, unchecked
+from purenn.contract import (
+    admit,
+    check_floating_dtype,
+    check_function,
+    check_integer,
+    check_number,
+    rule,
+    unchecked,
+)
 from purenn.errors import DomainError, DtypeError, ShapeError, TreeError
 from purenn.ops.activations import relu
 from purenn.typing import (
@@ -297,6 +305,20 @@ def test_options_are_checked_in_one_voice() -> None:
             check_number("f", "rate", number, ge=0, lt=1)
     with pytest.raises(DomainError, match=r"f: alpha is inf, expected a finite number$"):
         check_number("f", "alpha", np.inf)
+    for nothing in (3, None, "f"):
+        with pytest.raises(DtypeError, match=f"f: curve is {nothing!r}, expected a function"):
+            check_function("f", "curve", nothing)
+
+
+def test_dtypes_that_the_rules_keep() -> None:
+    for dtype in (None, "float16", ml_dtypes.bfloat16, np.float32, np.dtype(float)):
+        check_floating_dtype("f", "dtype", dtype)
+    for wrong in (int, complex, object, bool, ">f4", np.longdouble, "S3", [("x", "f4")]):
+        with pytest.raises(DtypeError, match=r"f: dtype has dtype .*, expected "):
+            check_floating_dtype("f", "dtype", wrong)
+    for nothing in ("floats", 3, np.ones(2)):
+        with pytest.raises(DtypeError, match=r"f: dtype is .*, expected a floating dtype"):
+            check_floating_dtype("f", "dtype", nothing)
 
 
 def test_arrays_of_another_kind_are_refused() -> None:

@@ -395,3 +395,9 @@ def test_ends_that_are_none_are_refused(unannotated: None) -> None:
 def test_a_table_of_what_is_no_number_is_refused() -> None:
     with pytest.raises(DtypeError, match=r'table: numbers\["a"\]\[0\] is a ndarray, expected a n'):
         table({"a": [np.ones(2)]})
+
+
+def test_numbers_of_half_precision_are_shown() -> None:
+    for dtype in (np.float16, ml_dtypes.bfloat16):
+        values = {"a": {"kernel": np.full(3, 0.25, dtype)}}
+        assert table(tree.map(np.mean, values)).split() == ["kernel", '["a"]', "0.25"]

@@ -1,4 +1,5 @@
 import decimal
+from collections import OrderedDict, defaultdict
 from typing import Any, NamedTuple
 
 import hypothesis.extra.numpy as hnp
@@ -7,7 +8,7 @@ import ml_dtypes
 import numpy as np
 import optax
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from jax.flatten_util import ravel_pytree
 
@@ -25,6 +26,10 @@ TREES = st.recursive(
     ARRAYS | st.none(),
     lambda children: (
         st.dictionaries(st.text("abc", min_size=1), children, max_size=3)
+        | st.dictionaries(st.text("abc", min_size=1), children, max_size=3).map(OrderedDict)
+        | st.dictionaries(st.text("abc", min_size=1), children, max_size=3).map(
+            lambda its: defaultdict(list, its)
+        )
         | st.lists(children, max_size=2)
         | st.tuples(children, children)
         | st.builds(Pair, children, children)
@@ -33,16 +38,23 @@ TREES = st.recursive(
 )
 
 
+# Dicts of other kinds, which few draws have with keys that are not in order.
+OTHERS: Any = OrderedDict(b=np.ones(2), a=defaultdict(list, {"d": np.ones(1), "c": np.ones(3)}))
+
+
 def numbered(shape: Any) -> Any:
     """The tree with the numbers 0, 1, 2, … in its leaves."""
     count = iter(range(1000))
-    return tree.map(lambda x: np.array([next(count) for _ in x.flat]).reshape(x.shape) * 1.0, shape)
+    return jax.tree.map(
+        lambda x: np.array([next(count) for _ in x.flat]).reshape(x.shape) * 1.0, shape
+    )
 
 
 def same_structure(a: Any, b: Any) -> bool:
     return bool(jax.tree.structure(a) == jax.tree.structure(b))  # type: ignore[operator]
 
 
+@example(OTHERS)
 @given(TREES)
 def test_leaves_and_paths_are_those_of_jax(shape: Any) -> None:
     ours = numbered(shape)
@@ -56,6 +68,7 @@ def test_leaves_and_paths_are_those_of_jax(shape: Any) -> None:
         assert list(path) == steps
 
 
+@example(OTHERS)
 @given(TREES)
 def test_map_over_several_trees(shape: Any) -> None:
     ours = numbered(shape)
@@ -66,6 +79,7 @@ def test_map_over_several_trees(shape: Any) -> None:
         np.testing.assert_array_equal(a, b)
 
 
+@example(OTHERS)
 @given(TREES)
 def test_ravel_is_that_of_jax_and_comes_back(shape: Any) -> None:
     ours = numbered(shape)

@@ -193,6 +193,21 @@ def check_floating(name: str, argument: str, x: Array) -> None:
         raise DtypeError(f"{name}: {argument} has dtype {x.dtype}, expected native byte order")
 
 
+def check_floating_dtype(name: str, argument: str, value: Any) -> None:
+    """Refuse what names no dtype that the rules keep; None, NumPy's float64, is one."""
+    try:
+        dtype = np.dtype(value)
+    except TypeError:
+        raise DtypeError(f"{name}: {argument} is {value!r}, expected a floating dtype") from None
+    check_floating(name, argument, np.empty(0, dtype))
+
+
+def check_function(name: str, argument: str, value: object) -> None:
+    """Refuse what cannot be called."""
+    if not callable(value):
+        raise DtypeError(f"{name}: {argument} is {value!r}, expected a function")
+
+
 def check_integer(name: str, argument: str, value: object, *, least: int | None = None) -> int:
     """Refuse anything but an int, Python's or NumPy's, of at least ``least``; a bool is none."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):

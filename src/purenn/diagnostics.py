@@ -277,6 +277,8 @@ def table(numbers: Tree) -> str:
     rows: dict[str, dict[str, str]] = {}
 
     def place(path: Path, number: Any) -> None:
+        if isinstance(number, np.generic) and number.dtype.name == "bfloat16":
+            number = float(number)  # its scalars are no np.floating
         if not isinstance(number, Real | np.floating):
             raise DtypeError(
                 f"table: numbers{tree.show(path)} is a {type(number).__name__}, expected a number "

@@ -1,12 +1,15 @@
 """Maps and folds over nested parameter dicts.
 
 A tree is an array, or a dict, list, tuple or named tuple of trees; ``None`` is the tree without
-leaves. The leaves of a dict come in the order of its sorted keys, as in ``jax.tree_util``, so
-that :func:`ravel` lays out the same vector as ``jax.flatten_util.ravel_pytree``.
+leaves. The leaves of a dict come in the order of its sorted keys, those of an OrderedDict in its
+own, as in ``jax.tree_util``, so that :func:`ravel` lays out the same vector as
+``jax.flatten_util.ravel_pytree``. What is mapped has the type of what it is made of.
 """
 
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from copy import copy
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -46,19 +49,19 @@ def map_with_path(function: Callable[..., Any], tree: Tree, *rest: Tree) -> Tree
 
 
 def _map(function: Callable[..., Any], path: Path, tree: Tree, *rest: Tree) -> Tree:
-    children = _children(tree)
-    others = [_children(other) for other in rest]
+    mine = children(tree)
+    others = [children(other) for other in rest]
     for other, their in zip(rest, others, strict=True):
-        leaf = children is None
+        leaf = mine is None
         if leaf != (their is None) or not (leaf or type(other) is type(tree)):
             raise TreeError(_mismatch(path, _kind(other), _kind(tree)))
-        if children is not None and their is not None and children.keys() != their.keys():
-            raise TreeError(_mismatch(path, f"keys {[*their]}", f"keys {[*children]}"))
-    if children is None:
+        if mine is not None and their is not None and mine.keys() != their.keys():
+            raise TreeError(_mismatch(path, f"keys {[*their]}", f"keys {[*mine]}"))
+    if mine is None:
         return function(path, tree, *rest)
     mapped = {
         step: _map(function, (*path, step), child, *(their[step] for their in others if their))
-        for step, child in children.items()
+        for step, child in mine.items()
     }
     return _rebuild(tree, mapped)
 
@@ -68,11 +71,11 @@ def _mismatch(path: Path, got: str, expected: str) -> str:
 
 
 def _kind(tree: Tree) -> str:
-    return "a leaf" if _children(tree) is None else f"a {type(tree).__name__}"
+    return "a leaf" if children(tree) is None else f"a {type(tree).__name__}"
 
 
-def _children(tree: Tree) -> dict[Any, Tree] | None:
-    """The subtrees by step, or ``None`` for a leaf."""
+def children(tree: Tree) -> dict[Any, Tree] | None:
+    """The subtrees by the step of a path that leads there, or ``None`` for a leaf."""
     if isinstance(tree, np.ndarray):
         return None
     if tree is None:
@@ -90,7 +93,9 @@ def _rebuild(like: Tree, children: dict[Any, Tree]) -> Tree:
     if like is None:
         return None
     if isinstance(like, dict):
-        return children
+        alike = copy(like)
+        alike.update(children)
+        return alike
     if hasattr(like, "_asdict"):
         return type(like)(**children)
     return type(like)(children.values())
@@ -98,12 +103,13 @@ def _rebuild(like: Tree, children: dict[Any, Tree]) -> Tree:
 
 def leaves_with_paths(tree: Tree) -> Iterator[tuple[Path, Any]]:
     """Each leaf with the keys that lead to it, dicts in the order of their sorted keys."""
-    children = _children(tree)
-    if children is None:
+    below = children(tree)
+    if below is None:
         yield (), tree
         return
-    for step in sorted(children) if isinstance(tree, dict) else children:
-        for path, leaf in leaves_with_paths(children[step]):
+    is_sorted = isinstance(tree, dict) and not isinstance(tree, OrderedDict)
+    for step in sorted(below) if is_sorted else below:
+        for path, leaf in leaves_with_paths(below[step]):
             yield (step, *path), leaf
 
 

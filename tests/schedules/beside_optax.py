@@ -1,11 +1,14 @@
 """A schedule beside another telling of it, at every step that matters."""
 
+import inspect
 from collections.abc import Iterable
 from typing import Any
 
 import hypothesis.strategies as st
 import jax
 import numpy as np
+import optax
+import optax.contrib
 
 from purenn.schedules import Schedule
 
@@ -13,6 +16,20 @@ VALUES = st.just(0.0) | st.floats(1e-6, 1e3) | st.floats(-1e3, -1e-6)
 FACTORS = st.floats(1e-3, 1.5)
 POWERS = st.sampled_from([1.0, 2.0, 3.0]) | st.floats(0.1, 4)
 LENGTHS = st.integers(1, 1000)
+
+
+def arguments(function: Any) -> list[tuple[str, Any]]:
+    """Names and defaults, but for what is keyword-only."""
+    return [
+        (name, parameter.default)
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY
+    ]
+
+
+def of_optax(name: str) -> Any:
+    """What has this name there."""
+    return getattr(optax, name, None) or getattr(optax.contrib, name)
 
 
 def assert_agrees(

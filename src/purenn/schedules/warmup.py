@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
-from purenn.contract import check_integer, check_number
+from purenn.contract import check_function, check_integer, check_number
 from purenn.errors import DomainError, DtypeError, TreeError
 from purenn.schedules._curves import cosine, exponential, joined, polynomial
 from purenn.schedules._step import Curve, Schedule, scheduled
@@ -30,8 +30,7 @@ def join_schedules(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> 
                 f"{name}: {argument} is a {type(given).__name__}, expected a list or tuple"
             )
     for i, schedule in enumerate(schedules):
-        if not callable(schedule):
-            raise DtypeError(f"{name}: schedules[{i}] is {schedule!r}, expected a function")
+        check_function(name, f"schedules[{i}]", schedule)
     steps = [
         check_integer(name, f"boundaries[{i}]", boundary, least=0)
         for i, boundary in enumerate(boundaries)
