@@ -1,4 +1,8 @@
-"""Training in JAX: the loss is a forward function, autodiff and the compiler do the rest."""
+"""Training in JAX: the loss is a forward function, autodiff and the compiler do the rest.
+
+The same step runs on one device or, data-parallel, on a mesh of them. A ``TrainState`` moves from
+NumPy to the mesh as it is, and back through ``jax.device_get``: its leaves have the same names.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -6,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import NamedSharding, PartitionSpec
 
 from reference.layers import Forward
 
@@ -38,11 +43,16 @@ def objective(
 
 
 def train_step(
-    objective: Callable[..., jax.Array], optimizer: optax.GradientTransformation
+    objective: Callable[..., jax.Array],
+    optimizer: optax.GradientTransformation,
+    mesh: jax.sharding.Mesh | None = None,
 ) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
-    """Compile the step."""
+    """Compile the step, for one device or for a mesh.
 
-    @jax.jit
+    On a mesh, ``jax.make_mesh((8,), ("batch",))``, each device has a part of the batch, whose size
+    is to be a multiple of their number, and all have the state; the compiler adds the gradients up.
+    """
+
     def step(state: TrainState, batch: Any) -> tuple[TrainState, dict[str, jax.Array]]:
         key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
         loss, grads = jax.value_and_grad(objective)(
@@ -50,10 +60,14 @@ def train_step(
         )
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        after = state._replace(params=params, opt_state=opt_state, step=state.step + 1)
+        after = TrainState(params, state.state, opt_state, state.key, state.step + 1)
         return after, {"loss": loss}
 
-    return step
+    if mesh is None:
+        return jax.jit(step)
+    spec: Any = PartitionSpec
+    everywhere, in_parts = (NamedSharding(mesh, axes) for axes in (spec(), spec(mesh.axis_names)))
+    return jax.jit(step, in_shardings=(everywhere, in_parts), out_shardings=everywhere)
 
 
 def batches(

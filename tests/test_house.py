@@ -61,7 +61,11 @@ def test_every_module_of_rules_says_what_is_public(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [path for name in ("layers", "optimizers", "schedules", "training") for path in public(name)],
+    [
+        path
+        for name in ("layers", "optimizers", "schedules", "training", "checkpoints", "data", "runs")
+        for path in public(name)
+    ],
     ids=str,
 )
 def test_every_module_has_its_tests(path: Path) -> None:

@@ -8,7 +8,9 @@ The parts load when they are first used, so ``import purenn`` itself costs nothi
     purenn.diagnostics  what to look at in gradients, weights and activations
     purenn.regularizers penalties on the size of parameters
     purenn.schedules    step -> value; (state, score) -> (state, rate)
-    purenn.training     objective, train_step, fit
+    purenn.training     objective, train_step, fit, evaluate and what else stands around a loop
+    purenn.data         readers, generated sets, augmentation
+    purenn.checkpoints  a TrainState in a file and back, bit for bit
     purenn.verify       the examiner of hand-written derivatives
 """
 
@@ -17,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from purenn import (
+        checkpoints,
+        data,
         diagnostics,
         errors,
         initializers,
@@ -35,6 +39,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "checkpoints",
+    "data",
     "diagnostics",
     "errors",
     "initializers",

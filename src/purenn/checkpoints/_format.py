@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -91,31 +90,6 @@ def verify(path: Path, arrays: Mapping[str, Array], metadata: Mapping[str, str])
         )
     found: dict[str, Any] = json.loads(header)
     return found
-
-
-def write(path: Path, data: bytes) -> None:
-    """Write a file so that at any moment there is the old one or the new one, whole.
-
-    Raises:
-        OSError: it cannot be written; the old one is still there, and nothing else.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    # The name is in the folder only once the folder is on the disk too.
-    if hasattr(os, "O_DIRECTORY"):
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def _checksum(arrays: Mapping[str, Array], header: str) -> str:

@@ -6,6 +6,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from purenn._files import write_whole
 from purenn.checkpoints import _format, _names
 from purenn.checkpoints._format import CheckpointError
 from purenn.errors import DomainError
@@ -45,13 +46,15 @@ def save(
     """
     arrays = _names.named(values)
     try:
-        header = json.dumps(metadata or {}, sort_keys=True)
+        header = json.dumps(metadata or {})
     except (TypeError, ValueError) as error:
         raise DomainError(f"save: metadata cannot be written as JSON: {error}") from None
-    _format.write(Path(path), _format.encode(arrays, header))
+    write_whole(Path(path), _format.encode(arrays, header))
 
 
-def load(path: str | PathLike[str], like: Tree) -> tuple[Tree, dict[str, Any]]:
+def load(
+    path: str | PathLike[str], like: Tree, *, strict: bool = True
+) -> tuple[Tree, dict[str, Any]]:
     """Read the tree that :func:`save` wrote, and what was saved with it.
 
         state, metadata = load("run/step-00000100.safetensors", like=init_state(...))
@@ -59,6 +62,8 @@ def load(path: str | PathLike[str], like: Tree) -> tuple[Tree, dict[str, Any]]:
     Args:
         path: The file.
         like: A tree of the same structure, shapes and dtypes; its numbers do not matter.
+        strict: Whether the file must hold nothing else; if not, the parameters of a ``TrainState``
+            say can be read alone, ``like={"params": …}``.
 
     Raises:
         CheckpointError: the file is no checkpoint, is damaged or was changed; or names, shapes or
@@ -66,7 +71,10 @@ def load(path: str | PathLike[str], like: Tree) -> tuple[Tree, dict[str, Any]]:
         OSError: it cannot be read.
     """
     found = read(path)
-    return _names.fitted(Path(path), found.arrays, like), found.metadata
+    arrays = found.arrays
+    if not strict:
+        arrays = {name: arrays[name] for name in _names.named(like) if name in arrays}
+    return _names.fitted(Path(path), arrays, like), found.metadata
 
 
 def read(path: str | PathLike[str]) -> Checkpoint:

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from purenn import tree
+from purenn.diagnostics import nonfinite
 from purenn.errors import DomainError, TreeError
 from purenn.training.objective import Batch
 from purenn.training.step import Metrics, Step, TrainState
+from purenn.typing import Params
 
 
 def with_hyperparams(state: TrainState, **values: Any) -> TrainState:
@@ -52,11 +54,10 @@ def stop_at_nonfinite(step: Step) -> Step:
         after, metrics = step(state, batch)
         loss = float(metrics["loss"])
         if not math.isfinite(loss):
-            names = ("inputs", "targets", "weights")
             where = (
-                _first_bad("batch: ", dict(zip(names, batch, strict=False)))
-                or _first_bad("params", state.params)
-                or f"batch and parameters are finite, after the step {_after(after)}"
+                _first_bad_part(batch)
+                or _first_bad(state.params)
+                or f"batch and parameters are finite, after the step {_first_bad(after.params)}"
             )
             raise DomainError(f"step {number}: the loss is {loss}; {where}")
         return after, metrics
@@ -64,19 +65,17 @@ def stop_at_nonfinite(step: Step) -> Step:
     return checked
 
 
-def _after(state: TrainState) -> str:
-    return _first_bad("params", state.params) or "they still are"
+def _first_bad_part(batch: Batch) -> str | None:
+    for name, part in zip(("inputs", "targets", "weights"), batch, strict=False):
+        bad = nonfinite(part) if part.dtype.kind not in "iub" else []
+        if bad:
+            return f"batch: {name}{list(bad[0].first)} is {bad[0].value}"
+    return None
 
 
-def _first_bad(name: str, values: Any) -> str | None:
-    for path, leaf in tree.leaves_with_paths(values):
-        if leaf.dtype.kind in "iub":
-            continue
-        bad = np.argwhere(~np.isfinite(leaf))
-        if len(bad):
-            place = [int(i) for i in bad[0]]
-            shown = f"{name}{path[0]}" if name.endswith(" ") else f"{name}{tree.show(path)}"
-            return f"{shown}{place if place else ''} is {leaf[tuple(place)]}"
+def _first_bad(params: Params) -> str | None:
+    for bad in nonfinite(params):
+        return f"params{tree.show(bad.path)}{list(bad.first) or ''} is {bad.value}"
     return None
 
 

@@ -1,46 +1,15 @@
-"""The command line: ``purenn verify`` and ``purenn demo``."""
+"""``purenn verify``: examine hand-written derivatives."""
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from purenn import __version__
+from purenn.cli.errors import UsageError
 
 
-class UsageError(Exception):
-    """The command cannot run; its message is for a person."""
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit status: 0 fine, 1 a rule failed, 2 it could not run."""
-    parser = argparse.ArgumentParser(
-        prog="purenn",
-        description="Neural networks as pure functions, every derivative by hand and examined.",
-    )
-    parser.add_argument("--version", action="version", version=f"purenn {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    _add_verify(commands)
-    _add_demo(commands)
-    options, rest = parser.parse_known_args(arguments)
-    # argparse takes rules only before the options; people write them after, too.
-    if rest and ("rules" not in options or any(word.startswith("-") for word in rest)):
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    if rest:
-        options.rules += rest
-    try:
-        return int(options.run(options))
-    except UsageError as error:
-        print(f"purenn: {error}", file=sys.stderr)
-        return 2
-    except ModuleNotFoundError as error:
-        hint = f"pip install 'purenn[{options.extra}]'"
-        print(f"purenn: {error}; this command needs: {hint}", file=sys.stderr)
-        return 2
-
-
-def _add_verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command to those that there are."""
     parser = commands.add_parser(
         "verify",
         help="examine hand-written derivatives",
@@ -177,41 +146,3 @@ def _verify(options: argparse.Namespace) -> int:
     if options.html is not None:
         report.write_html(options.html, environment, verdicts)
     return 0 if all(verdict.verdict == "pass" for verdict in verdicts) else 1
-
-
-def _add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser(
-        "demo",
-        help="train a network on handwritten digits",
-        description="Train 64-128-10 on the 1,797 handwritten digits that scikit-learn carries, "
-        "print its accuracy on digits it has never seen, and save one picture: loss curves, "
-        "confusion matrix, and the digits that it got wrong.",
-    )
-    parser.add_argument(
-        "--output",
-        type=Path,
-        default=Path("purenn-digits.png"),
-        metavar="FILE",
-        help="where the picture goes (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--key", type=int, default=0, metavar="SEED", help="random key (default: %(default)s)"
-    )
-    parser.set_defaults(run=_demo, extra="train")
-
-
-def _demo(options: argparse.Namespace) -> int:
-    from matplotlib.backend_bases import FigureCanvasBase
-
-    from purenn import demo
-
-    kinds = FigureCanvasBase.get_supported_filetypes()
-    if options.output.suffix.lstrip(".") not in kinds:
-        raise UsageError(f"--output: {options.output} is none of {', '.join(sorted(kinds))}")
-    if not options.output.parent.is_dir():
-        raise UsageError(f"--output: there is no folder {options.output.parent}")
-    try:
-        demo.run(options.key, options.output)
-    except OSError as error:
-        raise UsageError(f"--output: {error}") from None
-    return 0

@@ -1,3 +1,5 @@
+"""``purenn verify`` as people use it."""
+
 import json
 import re
 import subprocess
@@ -6,16 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from purenn.cli import main
+from tests.cli.process import run
 
 FEW = ["--examples", "5"]
-ROOT = Path(__file__).parent.parent
-
-
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """``python -m purenn`` in a folder."""
-    command = [sys.executable, "-m", "purenn", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+ROOT = Path(__file__).parent.parent.parent
 
 
 def test_verify_passes_and_prints_a_row_per_rule_and_dtype(tmp_path: Path) -> None:
@@ -134,36 +130,3 @@ def test_a_rule_that_ends_its_process_stops_no_mutants(tmp_path: Path) -> None:
     assert "ends: error" in result.stderr
     assert re.search(r"ends +│ +0 │ +0 │ the rule itself", result.stdout)
     assert re.search(r"cube +│ +\d+ │", result.stdout)
-
-
-def test_demo_refuses_a_kind_of_picture_that_there_is_not(tmp_path: Path) -> None:
-    result = run(tmp_path, "demo", "--output", "digits.foo")
-    assert result.returncode == 2
-    assert "--output: digits.foo is none of " in result.stderr
-
-
-@pytest.mark.parametrize(
-    "arguments", [[], ["verify", "--examples", "0"], ["dance"], ["demo", "x"], ["verify", "--x"]]
-)
-def test_wrong_usage_has_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as exit_:
-        main(arguments)
-    assert exit_.value.code == 2
-    assert "usage: purenn" in capsys.readouterr().err
-
-
-def test_demo_learns_the_digits_and_saves_the_picture(tmp_path: Path) -> None:
-    # In a process of its own, as it is used: without the type checks of the tests at every call.
-    result = run(tmp_path, "demo", "--output", "digits.png")
-    assert result.returncode == 0
-    assert float(result.stdout.split("Test accuracy ")[1].split("%")[0]) >= 97
-    picture = tmp_path / "digits.png"
-    assert f"Picture: {picture}" in result.stdout
-    assert picture.read_bytes().startswith(b"\x89PNG")
-
-
-def test_demo_with_nowhere_to_put_the_picture_does_not_train(tmp_path: Path) -> None:
-    result = run(tmp_path, "demo", "--output", "missing/digits.png")
-    assert result.returncode == 2
-    assert "--output: there is no folder missing" in result.stderr
-    assert result.stdout == ""

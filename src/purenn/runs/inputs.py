@@ -1,0 +1,179 @@
+"""From what a configuration says of the data to scaled arrays in three parts."""
+
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from purenn import data, random
+from purenn.data import DataError, Dataset
+from purenn.runs.config import Config
+from purenn.runs.expressions import ConfigError, evaluate, find, told
+from purenn.typing import Array, Key, Shape
+
+_READERS: dict[str, Callable[..., Any]] = {
+    "mnist": data.mnist,
+    "fashion_mnist": data.fashion_mnist,
+    "cifar10": data.cifar10,
+    "cifar100": data.cifar100,
+    "kaggle_digits": data.kaggle_digits,
+    "npz": data.npz,
+}
+_CARRIED = (data.digits, data.iris, data.wine, data.breast_cancer, data.diabetes)
+_DRAWN = (data.spiral, data.nnfs_spiral, data.vertical_bands, data.moons)
+_CHANGED = (data.random_labels, data.random_pixels)
+
+
+class Scaler(NamedTuple):
+    """x ↦ (x − shift)·factor, feature by feature, float64."""
+
+    shift: Array
+    factor: Array
+
+
+class Part(NamedTuple):
+    """Some of the examples: inputs scaled, targets as the data have them."""
+
+    inputs: Array
+    targets: Array
+
+
+class Inputs(NamedTuple):
+    """The data of a run.
+
+    Attributes:
+        train: What is trained with.
+        validation: What decides which state is the best; None, if nothing does.
+        test: What is looked at once.
+        scaler: Fitted to the training part alone.
+        classes: The names of the labels; () where targets are values.
+        shape: Of one example.
+    """
+
+    train: Part
+    validation: Part | None
+    test: Part | None
+    scaler: Scaler
+    classes: tuple[str, ...]
+    shape: Shape
+
+
+def read(text: str, key: Key) -> tuple[Dataset, Dataset | None]:
+    """The set that ``data`` names, and the test part that it brings, if it does.
+
+    Raises:
+        ConfigError: there is no such set, or its file is not what it should be.
+    """
+    reader, colon, path = text.partition(":")
+    if not colon and text.endswith(".npz"):
+        reader, colon, path = "npz", ":", text
+    try:
+        if colon and re.fullmatch(r"\w+", reader):
+            found = find("data", reader, _READERS)(Path(path).expanduser())
+        else:
+            found = evaluate("data", text, _sets(key))
+            found = found() if callable(found) else found
+    except DataError as error:
+        raise ConfigError(f"data: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"data: {error.filename or path}: {error.strerror or error}") from None
+    if isinstance(found, Dataset):
+        return found, None
+    if not isinstance(found, tuple):
+        raise ConfigError(f"data: {text!r} is no set; expected one of {told(_sets(key))}")
+    return found
+
+
+def prepare(config: Config, key: Key) -> Inputs:
+    """Read, split with the same share of every class in each part, and scale.
+
+    Raises:
+        ConfigError: there is no such set, its file is not what it should be, or it has too few
+            examples for its parts.
+    """
+    whole, test = read(config.data, key)
+    train: tuple[Array, Array] = whole[:2]
+    held: tuple[Array, Array] | None = test[:2] if test is not None else None
+    validation: tuple[Array, Array] | None = None
+    seed = config.key % 2**32
+    classes = bool(whole.classes)
+    if held is None and config.test:
+        train, held = _split("test", train, config.test, classes, seed)
+    if config.validation:
+        share = config.validation / (1 if test is not None else 1 - config.test)
+        train, validation = _split("validation", train, share, classes, seed)
+    scaler = _fit(config.scale, train[0])
+    parts = (
+        None if part is None else Part(scaled(scaler, part[0], config.dtype), part[1])
+        for part in (train, validation, held)
+    )
+    first, second, third = parts
+    assert first is not None
+    for name, part in (("training", first), ("validation", second), ("test", third)):
+        if part is not None and not np.isfinite(part.inputs).all():
+            place = [int(i) for i in np.argwhere(~np.isfinite(part.inputs))[0]]
+            raise ConfigError(
+                f"data: inputs{place} of the {name} part is {part.inputs[tuple(place)]}, "
+                "expected finite numbers"
+            )
+    return Inputs(first, second, third, scaler, whole.classes, whole.inputs.shape[1:])
+
+
+def scaled(scaler: Scaler, inputs: Array, dtype: str) -> Array:
+    """Inputs of the shape that they have, scaled, in this dtype."""
+    return ((inputs - scaler.shift) * scaler.factor).astype(dtype)
+
+
+def _sets(key: Key) -> Mapping[str, Any]:
+    def of(change: Callable[..., Dataset]) -> Callable[..., Dataset]:
+        def changed(dataset: Any) -> Dataset:
+            whole = dataset() if callable(dataset) else dataset
+            return change(random.fold_in(key, 1), whole)
+
+        return changed
+
+    return {
+        **{each.__name__: each for each in (*_CARRIED, data.sine)},
+        **{each.__name__: partial(each, random.fold_in(key, 0)) for each in _DRAWN},
+        **{each.__name__: of(each) for each in _CHANGED},
+    }
+
+
+def _split(
+    name: str, part: tuple[Array, Array], share: float, classes: bool, seed: int
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    from sklearn.model_selection import train_test_split
+
+    inputs, targets = part
+    # A class with one example cannot be in both parts.
+    stratify = (
+        targets
+        if classes and np.bincount(targets).min(initial=2, where=np.bincount(targets) > 0) > 1
+        else None
+    )
+    try:
+        rest, held, rest_targets, held_targets = train_test_split(
+            inputs, targets, test_size=share, stratify=stratify, random_state=seed
+        )
+    except ValueError as error:
+        raise ConfigError(f"{name}: {len(inputs)} examples cannot be split: {error}") from None
+    return (rest, rest_targets), (held, held_targets)
+
+
+def _fit(kind: str, inputs: Array) -> Scaler:
+    from sklearn.preprocessing import MinMaxScaler, StandardScaler
+
+    shape = inputs.shape[1:]
+    if kind == "none":
+        return Scaler(np.zeros(shape), np.ones(shape))
+    flat = inputs.reshape(len(inputs), -1).astype(np.float64)
+    if kind == "standard":
+        fitted = StandardScaler().fit(flat)
+        shift, factor = fitted.mean_, 1 / fitted.scale_
+    else:
+        fitted = MinMaxScaler().fit(flat)
+        shift, factor = fitted.data_min_, fitted.scale_
+    return Scaler(shift.reshape(shape), factor.reshape(shape))

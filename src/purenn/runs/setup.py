@@ -1,0 +1,354 @@
+"""From a configuration to the functions of a run."""
+
+import inspect
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from purenn import data, initializers, layers, optimizers, random, regularizers, schedules, training
+from purenn.errors import DomainError, DtypeError, ShapeError, TreeError
+from purenn.layers import Layer
+from purenn.ops import losses
+from purenn.optimizers import GradientTransformation
+from purenn.regularizers import Regularizer
+from purenn.runs.config import Config
+from purenn.runs.expressions import ConfigError, arguments, called, evaluate, find
+from purenn.runs.inputs import Inputs, Part, prepare
+from purenn.schedules import ValidationSchedule
+from purenn.training import Step, TrainState
+from purenn.typing import Array, Key, Shape, spec
+
+_REFUSED = (ShapeError, DtypeError, DomainError, TreeError)
+_SIGNS = ("hinge_loss", "perceptron_loss")  # labels are −1 and 1
+
+
+class Setup(NamedTuple):
+    """What a run is made of.
+
+    Attributes:
+        config: What it was made from.
+        inputs: The data.
+        layers: The layers of the model by name.
+        model: All of them, one after the other.
+        loss: Of (outputs, targets).
+        targets: Labels or values of a part, as the loss wants them.
+        objective: The mean loss with the penalty.
+        step: One step of the optimizer.
+        state: Where it starts.
+        rate: The learning rate of a number of updates, where a schedule says it.
+        schedule: What changes the learning rate with the validation loss, and how it starts.
+        order_key: The order of the examples.
+        augment: What is done to the inputs of a batch, with the number of the step.
+        per_epoch: Batches.
+    """
+
+    config: Config
+    inputs: Inputs
+    layers: dict[str, Layer]
+    model: Layer
+    loss: Callable[..., Array]
+    targets: Callable[[Array], Array]
+    objective: training.Objective
+    step: Step
+    state: TrainState
+    rate: Callable[[int], float] | None
+    schedule: ValidationSchedule | None
+    order_key: Key
+    augment: Callable[[int, Array], Array] | None
+    per_epoch: int
+
+    def arrays(self, part: Part) -> tuple[Array, ...]:
+        """A part as it goes into batches."""
+        return (part.inputs, self.targets(part.targets))
+
+
+def setup(config: Config) -> Setup:
+    """Make all of it, or say which key is wrong.
+
+    Raises:
+        ConfigError: a value does not fit; the message begins with its key.
+    """
+    data_key, init_key, order_key, augment_key = random.split(random.key(config.key), 4)
+    inputs = prepare(config, data_key)
+    parts = layers_of(config.model, inputs.shape)
+    model = layers.serial(**parts)
+    try:
+        params, _, outputs = model.init(init_key, inputs.shape, config.dtype)
+    except _REFUSED as error:
+        raise ConfigError(f"model: {error}") from None
+    loss = _loss(config, inputs, outputs)
+    if not params:
+        raise ConfigError(f"model: {config.model} has no parameters, there is nothing to train")
+    penalty = _regularizer(config)
+    per_epoch = training.batches_per_epoch(len(inputs.train.inputs), config.batch_size)
+    optimizer, rate, schedule = _optimizer(config, per_epoch)
+    objective = training.objective(model, loss, penalty)
+    state = training.init_state(model, optimizer, init_key, inputs.shape, config.dtype)
+    made = Setup(
+        config, inputs, parts, model, loss, _targets(loss, inputs, outputs, config.dtype),
+        objective, training.train_step(objective, optimizer), state, rate, schedule,
+        order_key, _augment(config, augment_key, inputs.shape), per_epoch,
+    )  # fmt: skip
+    _try(made)
+    return made
+
+
+def layers_of(text: str, input_shape: Shape = ()) -> dict[str, Layer]:
+    """The layers that ``model`` names: under their own names, or ``dense_0``, ``relu_0``, ….
+
+    Images are flattened for a model that begins with a dense layer.
+
+    Raises:
+        ConfigError: one of them is no layer, or refuses its arguments.
+    """
+    names = _layer_names()
+    unnamed, named = arguments("model", text, names)
+    seen: Counter[str] = Counter()
+    found: dict[str, Layer] = {}
+    kinds = called("model", text)
+    for kind, layer in zip(kinds, unnamed, strict=True):
+        found[f"{kind}_{seen[kind]}"] = layer
+        seen[kind] += 1
+    found |= named
+    if not found:
+        raise ConfigError('model: is empty, expected layers such as "dense(128), relu, dense(10)"')
+    for name, layer in found.items():
+        if not isinstance(layer, Layer):
+            what = name.rpartition("_")[0] if name not in named else name
+            raise ConfigError(
+                f"model: {what} is no layer; does it need arguments, as in dense(10), or is it "
+                "one for another key?"
+            )
+    if len(input_shape) > 1 and (kinds or [""])[0] == "dense":
+        found = {"flatten": layers.flatten} | found
+    return found
+
+
+def _layer_names() -> dict[str, Any]:
+    def in_series(*unnamed: Layer, **named: Layer) -> Layer:
+        numbered = {f"layer_{i}": layer for i, layer in enumerate(unnamed)}
+        return layers.serial(**numbered, **named)
+
+    def around(*inner: Layer) -> Layer:
+        return layers.residual(inner[0] if len(inner) == 1 else in_series(*inner))
+
+    other = {"Layer", "State", "activation", "vjp_of"}
+    kinds = ("normal", "uniform", "orthogonal", "zeros", "ones", "variance_scaling")
+    return {
+        **{name: getattr(layers, name) for name in layers.__all__ if name not in other},
+        **{
+            name: getattr(initializers, name)
+            for name in dir(initializers)
+            if name.endswith(kinds) and not name.startswith("_")
+        },
+        "serial": in_series,
+        "residual": around,
+    }
+
+
+def _loss(config: Config, inputs: Inputs, outputs: Shape) -> Callable[..., Array]:
+    wide = (len(inputs.classes),) if inputs.classes else inputs.train.targets.shape[1:]
+    binary = len(inputs.classes) == 2 and outputs == (1,)
+    if outputs != wide and not binary:
+        what = f"there are {wide[0]} classes" if inputs.classes else f"targets have shape {wide}"
+        also = " or (1,)" if len(inputs.classes) == 2 else ""
+        raise ConfigError(
+            f"model: its outputs have shape {outputs}, expected {wide}{also}, as {what}"
+        )
+    default = "softmax_cross_entropy_with_integer_labels" if inputs.classes else "squared_error"
+    name = config.loss or ("sigmoid_binary_cross_entropy" if binary else default)
+    fitting = {
+        each: getattr(losses, each)
+        for each in losses.__all__
+        if not each.endswith("_vjp") and _second(getattr(losses, each)) in ("labels", "targets")
+    }
+    loss: Callable[..., Array] = find("loss", name, fitting)
+    if _is_of_labels(loss) and not inputs.classes:
+        raise ConfigError(f"loss: {name} is one of labels, and the targets are values")
+    return loss
+
+
+def _second(loss: Any) -> str:
+    found = list(inspect.signature(loss).parameters.values()) if callable(loss) else []
+    positional = [p.name for p in found if p.kind is p.POSITIONAL_OR_KEYWORD]
+    return positional[1] if len(positional) == 2 else ""
+
+
+def _is_of_labels(loss: Callable[..., Array]) -> bool:
+    hints = inspect.get_annotations(inspect.unwrap(loss))
+    its = spec(hints[_second(loss)])
+    return getattr(its, "kind", "") == "integer" and loss.__name__ != "sparsemax_loss"
+
+
+def _targets(
+    loss: Callable[..., Array], inputs: Inputs, outputs: Shape, dtype: str
+) -> Callable[[Array], Array]:
+    """Bring labels into the form that the loss wants."""
+    if not inputs.classes:
+        return lambda targets: targets.astype(dtype)
+    if _is_of_labels(loss):
+        return lambda labels: labels
+
+    def coded(labels: Array) -> Array:
+        if outputs == (1,):
+            hot = labels[:, None].astype(dtype)
+        else:
+            hot = data.one_hot(labels, len(inputs.classes), dtype)
+        if loss.__name__ == "sparsemax_loss":
+            return hot.astype(np.int64)
+        return 2 * hot - 1 if loss.__name__ in _SIGNS else hot
+
+    return coded
+
+
+def _regularizer(config: Config) -> Regularizer | None:
+    if not config.regularizer:
+        return None
+    kinds = ("l1", "l2", "half_l2", "elastic_net")
+    penalty = evaluate(
+        "regularizer", config.regularizer, {name: getattr(regularizers, name) for name in kinds}
+    )
+    if not isinstance(penalty, Regularizer):
+        raise ConfigError(f"regularizer: got {config.regularizer}, expected one as in l2(1e-4)")
+    return penalty
+
+
+def _optimizer(
+    config: Config, per_epoch: int
+) -> tuple[GradientTransformation, Callable[[int], float] | None, ValidationSchedule | None]:
+    updates = per_epoch * config.epochs // config.accumulate
+    numbers = {"steps": max(1, updates), "steps_per_epoch": max(1, per_epoch // config.accumulate)}
+    found: Any = None
+    if config.schedule:
+        names = {name: getattr(schedules, name) for name in schedules.__all__ if name[0].islower()}
+        firsts: list[float] = []
+
+        def validated(factory: Callable[..., ValidationSchedule]) -> Callable[..., Any]:
+            def made(*args: Any, **kwargs: Any) -> ValidationSchedule:
+                schedule = factory(*args, **kwargs)
+                bound = inspect.signature(factory).bind(*args, **kwargs)
+                firsts.append(float(bound.arguments["init_value"]))
+                return schedule
+
+            return made
+
+        driven = ("reduce_on_plateau", "opennmt_decay")
+        names |= {name: validated(names[name]) for name in driven}
+        found = evaluate("schedule", config.schedule, {**names, **numbers})
+        if isinstance(found, ValidationSchedule):
+            if not config.validation:
+                raise ConfigError(
+                    f"schedule: {config.schedule} follows the validation loss, and validation is 0"
+                )
+            factory = optimizers.inject_hyperparams(lambda rate: _chained(config, numbers, rate))
+            return factory(rate=firsts[0]), None, found
+        if not callable(found) or found in names.values():
+            raise ConfigError(
+                f"schedule: got {config.schedule}, expected a call, as in "
+                "cosine_decay_schedule(0.001, steps)"
+            )
+    return _chained(config, numbers, found), found, None
+
+
+def _chained(config: Config, numbers: Mapping[str, int], rate: Any) -> GradientTransformation:
+    """The optimizer with this learning rate; with its own, if it is None."""
+    hidden = {"apply_gradients", "apply_updates", "value_and_grad_from_state", "inject_hyperparams"}
+    names: dict[str, Any] = {
+        name: getattr(optimizers, name)
+        for name in optimizers.__all__
+        if name[0].islower() and name not in hidden
+    }
+    names |= {name: getattr(schedules, name) for name in schedules.__all__ if name[0].islower()}
+    names |= {"is_weight": regularizers.is_weight, **numbers}
+    text, kinds = config.optimizer, called("optimizer", config.optimizer)
+    if rate is not None and len(kinds) == 1:
+        factory = find("optimizer", kinds[0], names)
+        if "learning_rate" not in inspect.signature(factory).parameters:
+            raise ConfigError(f"optimizer: {kinds[0]} has no learning rate for the schedule")
+        names[kinds[0]] = partial(factory, learning_rate=rate)
+        text = text if text.rstrip().endswith(")") else f"{text}()"
+    elif len(kinds) == 1 and not text.rstrip().endswith(")"):
+        find("optimizer", kinds[0], names)
+        raise ConfigError(
+            f"optimizer: {text} has no learning rate; write {text}(0.001), say, or give a schedule"
+        )
+    try:
+        found = evaluate("optimizer", text, names)
+    except ConfigError as error:
+        twice = rate is not None and "multiple values" in str(error)
+        raise ConfigError(
+            f"optimizer: {config.optimizer} has a learning rate, and there is a schedule; "
+            f"write {kinds[0]} without its first argument"
+            if twice
+            else str(error)
+        ) from None
+    if not isinstance(found, GradientTransformation):
+        raise ConfigError(f"optimizer: {text} is none, expected one as in adam(0.001)")
+    if config.clip:
+        found = optimizers.chain(optimizers.clip_by_global_norm(config.clip), found)
+    return optimizers.multi_steps(found, config.accumulate) if config.accumulate > 1 else found
+
+
+def _augment(config: Config, key: Key, shape: Shape) -> Callable[[int, Array], Array] | None:
+    if not config.augment:
+        return None
+    kinds = (data.random_flip, data.random_shift, data.random_crop, data.add_noise)
+
+    def later(function: Callable[..., Array]) -> Callable[..., Any]:
+        return lambda *args, **kwargs: lambda key, x: function(key, x, *args, **kwargs)
+
+    names = {each.__name__: later(each) for each in kinds}
+    found, named = arguments("augment", config.augment, names)
+    if named:
+        raise ConfigError(f"augment: got {config.augment}, expected one after the other")
+    texts = called("augment", config.augment)
+    steps = [
+        each() if each is names[name] else each for name, each in zip(texts, found, strict=True)
+    ]
+
+    def augment(step: int, x: Array) -> Array:
+        keys = random.split(random.fold_in(key, step), len(steps))
+        for its_key, each in zip(keys, steps, strict=True):
+            x = each(its_key, x)
+        return x
+
+    try:
+        after = augment(0, np.zeros((2, *shape), config.dtype))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"augment: {error}") from None
+    if after.shape[1:] != shape:
+        raise ConfigError(
+            f"augment: gives inputs of shape {after.shape[1:]}, expected {shape}, as they came"
+        )
+    return augment
+
+
+def _try(made: Setup) -> None:
+    """Find out now whether the model and the loss fit the data."""
+    first = next(training_batches(made, 0, 1))
+    state = made.state
+    key = state.key if made.objective.stochastic else None
+    try:
+        with np.errstate(all="ignore"):
+            made.objective.loss(state.params, state.state, first, key)
+    except _REFUSED as error:
+        raise ConfigError(f"loss: {error}") from None
+
+
+def training_batches(made: Setup, start: int, epochs: int) -> Iterator[tuple[Array, ...]]:
+    """The batches from number ``start`` to the end of an epoch, augmented and weighted."""
+    config, part = made.config, made.inputs.train
+    arrays = made.arrays(part)
+    if config.class_weights:
+        if not made.inputs.classes:
+            raise ConfigError("class_weights: there are no classes, the targets are values")
+        balanced = data.class_weights(part.targets, len(made.inputs.classes))
+        arrays += (data.example_weights(part.targets, balanced).astype(config.dtype),)
+    found = training.stream(made.order_key, arrays, config.batch_size, epochs, start=start)
+    for number, (inputs, *rest) in enumerate(found, start):
+        if made.augment is not None:
+            inputs = made.augment(number, inputs)
+        yield inputs, *rest
