@@ -68,6 +68,7 @@ def outcome(read: Callable[[], Any], path: Path, limit: int = 16 * MIB) -> Any:
             refused = error
     message = str(refused)
     assert message.startswith(f"{path}: ")
+    assert not message.endswith(": ")
     assert message.isprintable(), "which a line break is not"
     assert len(message) < len(str(path)) + 500
     assert refused.__suppress_context__ or refused.__context__ is None

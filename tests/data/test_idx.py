@@ -100,6 +100,7 @@ CORRUPT[-8] ^= 1  # of the checksum
         (b"", "the length of the magic number is 0 bytes, expected 4"),
         (b"\0\0\x08", "the length of the magic number is 3 bytes, expected 4"),
         (b"\x89PNG\r\n\x1a\n", "the magic number is 0x89504e47, expected 0x0000, one of 08, 09"),
+        (b"\0\1" + SMALL[2:], "the magic number is 0x00010802, expected 0x0000, one of 08"),
         (b"\0\0\x0a\x01\0\0\0\0", "the magic number is 0x00000a01"),
         (SMALL[:9], "the length of the shape is 5 bytes, expected 8"),
         (SMALL[:-1], "the length of the data is 5 bytes, expected 6"),

@@ -115,6 +115,8 @@ def test_nan_is_a_value_as_any() -> None:
     train, _ = read(saved(False, x=np.full((1, 1), np.inf), y=np.full(1, np.nan)))
     assert np.isnan(train.targets).all()
     assert np.isinf(train.inputs).all()
+    signalling = np.array([[0x7FF0000000000001]], np.uint64).view(np.float64)
+    assert np.isnan(read(saved(False, x=signalling, y=np.ones(1)))[0].inputs).all()
 
 
 def test_the_archive_of_keras() -> None:
@@ -235,6 +237,43 @@ def test_pickles_are_not_loaded() -> None:
 def test_what_is_no_archive(data: bytes) -> None:
     with pytest.raises(DataError, match=r"x\.npz: the zip archive is broken"):
         read(data)
+
+
+def in_directory(offset: int, form: str, value: int) -> bytes:
+    """An archive with a number in the directory, at its entry of x, overwritten."""
+    whole = bytearray(archive({"x": X, "y": Y}, zipfile.ZIP_DEFLATED))
+    struct.pack_into(form, whole, whole.index(b"PK\1\2") + offset, value)
+    return bytes(whole)
+
+
+def beyond_the_end() -> bytes:
+    """An archive with a member that is as large as the file is, and does not begin with it."""
+    header = raw(told(shape="(0000,)"))
+    size = len(archive({"x": header, "y": Y}))
+    header = raw(told(shape=f"({size - len(header):04},)"))
+    whole = bytearray(archive({"x": header, "y": Y}))
+    struct.pack_into("<II", whole, whole.index(b"PK\1\2") + 20, size, size)
+    return bytes(whole)
+
+
+def test_what_is_wrong_with_a_member() -> None:
+    """Each is told by another exception of zipfile."""
+    encrypted = bytearray(in_directory(8, "<H", 1))
+    struct.pack_into("<H", encrypted, 6, 1)
+    name = bytearray(in_directory(8, "<H", 0x800))
+    name[name.index(b"PK\1\2") + 46] = 0xFF
+    before = bytearray(archive({"x": X, "y": Y}))
+    struct.pack_into("<I", before, len(before) - 6, len(before))
+    for data, message in (
+        (bytes(encrypted), "encrypted"),
+        (bytes(name), "can't decode byte 0xff"),
+        (bytes(before), ""),
+        (in_directory(6, "<H", 255), "version 25.5"),
+        (beyond_the_end(), "EOFError|Overlapped"),
+        (in_directory(16, "<I", 0), "Bad CRC-32"),
+    ):
+        with pytest.raises(DataError, match=f"the zip archive is broken: .*({message})"):
+            read(data)
 
 
 def test_other_compressions() -> None:

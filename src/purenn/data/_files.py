@@ -114,7 +114,7 @@ def read_exactly(path: Path, field: str, read: Read, count: int) -> bytearray:
 
 
 def check_end(path: Path, read: Read) -> None:
-    """Refuse bytes that are left over; what is packed gets its checksum checked on the way."""
+    """Refuse bytes that are left over; looking for them, gzip checks its checksum."""
     if read(1):
         raise fault(path, "what follows the data", "not empty", "the end")
 

@@ -5,7 +5,6 @@ maps it into memory. Objects, which are pickles and may run code, are never load
 """
 
 import re
-import struct
 import zipfile
 import zlib
 from pathlib import Path
@@ -20,7 +19,6 @@ from purenn.data._files import (
     Read,
     as_path,
     byte_count,
-    check_end,
     check_labels,
     check_regular,
     fault,
@@ -37,11 +35,10 @@ _LONGEST_HEADER = 10_000  # as numpy.load has it
 _BROKEN = (
     zipfile.BadZipFile,
     zlib.error,
-    EOFError,
+    EOFError,  # a stream without an end
     RuntimeError,  # encrypted, or of a version that zipfile does not know
     OSError,  # an offset before the beginning
-    ValueError,
-    struct.error,
+    ValueError,  # a name that is no UTF-8
 )
 _FIELDS = {
     "descr": (r"'([<>|=]?[biuf][1248])'", "a dtype of bool, integers or floating numbers"),
@@ -123,8 +120,8 @@ def _read(path: Path, archive: zipfile.ZipFile, name: str) -> Array:
         count = byte_count(path, name, shape, dtype)
         if count != rest:
             raise fault(path, f"the length of {name}", f"{rest} bytes", f"{count} for {shape}")
+        # The last byte brings the checksum with it.
         flat = np.frombuffer(read_exactly(path, name, stream.read, count), dtype)
-        check_end(path, stream.read)
     return flat.reshape(shape[::-1]).T if is_fortran else flat.reshape(shape)
 
 
@@ -189,4 +186,4 @@ def _single(path: Path, name: str, x: Array) -> Array:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+    return " ".join(str(error).split())[:200] or type(error).__name__
