@@ -22,6 +22,11 @@ def frozen(x: Any) -> Any:
     return x
 
 
+def bits(x: Any) -> list[Any]:
+    """Paths, dtypes and bytes of all leaves."""
+    return [(path, leaf.dtype, leaf.tobytes()) for path, leaf in tree.leaves_with_paths(x)]
+
+
 def draw_tree(rng: Any, shapes: Any, dtype: Any = np.float64) -> Any:
     return {
         step: draw_tree(rng, its, dtype)

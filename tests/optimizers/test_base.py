@@ -2,6 +2,7 @@
 
 import re
 import tracemalloc
+from collections import OrderedDict
 from typing import Any, NamedTuple
 
 import hypothesis.strategies as st
@@ -26,10 +27,12 @@ from purenn.optimizers import (
     partition,
     scale,
     scale_by_adam,
+    scale_by_schedule,
     sgd,
     trace,
 )
 from purenn.optimizers._blocks import BLOCK
+from tests.optimizers.problems import bits, frozen
 
 
 class Layer(NamedTuple):
@@ -54,6 +57,7 @@ def big(dtype: Any, seed: int) -> Any:
         "small": {"b": draw(3, 4), "a": draw(5), "0-d": draw(), "empty": draw(2, 0)},
         "pair": (draw(2, 3), [draw(4, 5).T, None]),
         "named": Layer(draw(3, 3)[::2], draw(3)),
+        "ordered": OrderedDict(z=draw(3), a={"kernel": draw(2)}),
     }
 
 
@@ -87,16 +91,6 @@ PARTS: dict[str, GradientTransformation] = {
 }
 CHAINS = st.lists(st.sampled_from([*PARTS]), max_size=4)
 DTYPES = [np.float16, np.float32, np.float64]
-
-
-def bits(got: Any) -> list[Any]:
-    return [(path, leaf.dtype, leaf.tobytes()) for path, leaf in tree.leaves_with_paths(got)]
-
-
-def frozen(x: Any) -> Any:
-    for leaf in tree.leaves(x):
-        leaf.setflags(write=False)
-    return x
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -272,7 +266,11 @@ def test_a_state_of_other_parameters_is_refused() -> None:
         adam(0.1).update(params, state)
 
 
-@pytest.mark.parametrize("make", [adam, adamw, sgd, lambda rate: sgd(rate, 0.9)])
+@pytest.mark.parametrize("make", [
+    adam, adamw, sgd, lambda rate: sgd(rate, 0.9), add_decayed_weights,
+    lambda rate: add_decayed_weights(lambda count: rate),
+    lambda rate: scale_by_schedule(lambda count: rate),
+])  # fmt: skip
 def test_integer_parameters_are_refused(make: Any) -> None:
     for bad, told in (
         (np.ones(2, int), "has dtype int64"),
@@ -282,25 +280,20 @@ def test_integer_parameters_are_refused(make: Any) -> None:
             make(0.1).init({"a": {"w": bad}})
 
 
-def test_what_cannot_be_donated_is_refused_before_anything_is_written() -> None:
-    params = {"a": np.ones(3), "b": np.ones(3)}
-    grads = tree.map(np.copy, params)
-    optimizer = adam(0.1)
-    state = optimizer.init(params)
-    tied = {"a": params["a"], "b": params["a"]}
-    with pytest.raises(DomainError, match=r'donate: params\["b"\] is donated twice'):
-        apply_gradients(optimizer, grads, state, tied, donate=True)
-    locked = {"a": params["a"].copy(), "b": frozen(params["b"].copy())}
-    with pytest.raises(DomainError, match=r'donate: params\["b"\] is read-only'):
-        apply_gradients(optimizer, grads, state, locked, donate=True)
-    with pytest.raises(DomainError, match=r'donate: params\["b"\] is read-only'):
-        apply_updates(locked, grads, donate=True)
-    shared = state[0]._replace(nu=state[0].mu)
-    with pytest.raises(DomainError, match=r'donate: opt_state\["a"\] is donated twice'):
-        optimizer.update(grads, (shared, state[1]), donate=True)
-    with pytest.raises(DomainError, match=r'donate: opt_state\["a"\] is read-only'):
-        optimizer.update(grads, (frozen(state[0]), state[1]), donate=True)
-    assert bits((tied, state)) == bits(({"a": np.ones(3), "b": np.ones(3)}, optimizer.init(params)))
+def test_updates_of_many_leaves_allocate_each_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    params = {f"w{i}": np.ones((BLOCK // 32, 1)) for i in range(64)}
+    optimizer = masked(adam(0.1), lambda path: path != ("w0",))
+    state, sizes, empty = optimizer.init(params), [], np.empty
+
+    def counted(*args: Any) -> Any:
+        made = empty(*args)
+        sizes.append(made.nbytes)
+        return made
+
+    monkeypatch.setattr(np, "empty", counted)
+    optimizer.update(params, state)
+    size = sum(leaf.nbytes for leaf in params.values())
+    assert sum(sizes) < 8 * size  # two of the state, the updates, and three blocks of each unit
 
 
 @pytest.mark.parametrize(

@@ -345,7 +345,8 @@ def test_what_is_not_finite_is_refused_by_path(bad: float) -> None:
         ({"params": {"v": np.ones(2)}}, TreeError, "params: trees differ at the root"),
         ({"params": None}, TreeError, "params: trees differ at the root"),
         ({"value": "1"}, DtypeError, "lbfgs: value is a str, expected a number"),
-        ({"value": np.int64(1)}, DtypeError, "lbfgs: value has dtype int64"),
+        ({"value": True}, DtypeError, "lbfgs: value is a bool, expected a number"),
+        ({"value": np.array(1)}, DtypeError, "lbfgs: value has dtype int64"),
         ({"value": np.ones(1)}, ShapeError, "lbfgs: value has shape (1,), expected ()"),
         ({"value_and_grad_fn": 3}, DtypeError, "value_and_grad_fn is 3, expected a function"),
         (
@@ -380,6 +381,15 @@ def test_an_update_that_does_not_fit_is_refused(
             product.update(call["grads"], product.init(ones), call["params"])
 
 
+@given(st.integers(-1000, 1000))
+def test_a_value_may_be_any_number(value: int) -> None:
+    params = {"w": np.ones(2)}
+    expected = step_of(lambda p: (float(value), params), params)
+    for same in (value, np.int64(value), np.float32(value), np.array(float(value))):
+        got = step_of(functools.partial(lambda same, p: (same, params), same), params)
+        tree.map(np.testing.assert_array_equal, got, expected)
+
+
 @pytest.mark.usefixtures("unannotated")
 @pytest.mark.parametrize("make", [scale_by_lbfgs, lbfgs])
 def test_options_outside_their_domain_are_refused(make: Any) -> None:
@@ -395,7 +405,7 @@ def test_options_outside_their_domain_are_refused(make: Any) -> None:
 
 
 @pytest.mark.usefixtures("unannotated")
-@pytest.mark.parametrize("wrong", [-1.0, np.inf, np.nan])
+@pytest.mark.parametrize("wrong", [0.0, -1.0, np.inf, np.nan])
 def test_rates_outside_their_domain_are_refused(wrong: float) -> None:
     bad: Any = None
     with pytest.raises(DomainError, match=f"lbfgs: learning_rate is {wrong}, expected a finite"):

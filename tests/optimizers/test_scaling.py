@@ -72,7 +72,7 @@ def test_a_numpy_rate_does_not_widen_float32() -> None:
 def test_what_is_no_number_is_refused(value: Any, unannotated: None) -> None:
     with pytest.raises(DtypeError, match=r"scale: step_size is .*, expected a number"):
         scale(value)
-    with pytest.raises(DtypeError, match=r"step_size_fn is .*, expected a schedule"):
+    with pytest.raises(DtypeError, match=r"step_size_fn is .*, expected a function"):
         scale_by_schedule(value)
     if value is not None:
         with pytest.raises(DtypeError, match=r"learning_rate is .*, expected a number"):

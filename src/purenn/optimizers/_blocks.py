@@ -18,6 +18,9 @@ BLOCK = 2**17
 Kinds: TypeAlias = tuple[tuple[Shape, np.dtype[Any]], ...]
 """Shape and dtype of each leaf."""
 
+Column: TypeAlias = list[Any] | dict[int, Any]
+"""The leaves of a tree by their numbers."""
+
 
 def kinds(leaves: list[Any]) -> Kinds:
     """Those of arrays."""
@@ -29,9 +32,9 @@ class Unit(NamedTuple):
 
     dtype: np.dtype[Any]
     leaves: tuple[int, ...]
-    spans: tuple[tuple[int, int, int, Shape], ...]
+    spans: tuple[tuple[int, slice, Shape], ...]
     size: int
-    take: Callable[[list[Any]], Any]
+    take: Callable[[Column], Any]
     """The leaves of these numbers; not a tuple where there is only one."""
 
 
@@ -58,8 +61,20 @@ def unit(group: list[int], leaves: Kinds) -> Unit:
     """Leaves by their numbers as one."""
     shapes = [leaves[i][0] for i in group]
     stops = [0, *accumulate(math.prod(shape) for shape in shapes)]
-    spans = zip(group, stops, stops[1:], shapes, strict=False)
+    spans = zip(group, map(slice, stops, stops[1:]), shapes, strict=True)
     return Unit(leaves[group[0]][1], (*group,), (*spans,), stops[-1], itemgetter(*group))
+
+
+def allocate(group: Unit, leaves: Column, into: Column, *, in_one: bool) -> None:
+    """Make arrays like the leaves of a group, parts of one array or each its own."""
+    if in_one and len(group.leaves) > 1:
+        whole = np.empty(group.size, group.dtype)
+        for i, span, shape in group.spans:
+            into[i] = whole[span].reshape(shape)
+    else:
+        for i in group.leaves:
+            if leaves[i] is not None:
+                into[i] = np.empty(leaves[i].shape, leaves[i].dtype)
 
 
 def joined(parts: tuple[Array, ...]) -> Array:
@@ -73,8 +88,8 @@ def joined(parts: tuple[Array, ...]) -> Array:
 
 def scattered(whole: Array, parts: tuple[Array, ...], of: Unit) -> None:
     """The way back."""
-    for part, (_, start, stop, shape) in zip(parts, of.spans, strict=True):
-        part[...] = whole[start:stop].reshape(shape)
+    for part, (_, span, shape) in zip(parts, of.spans, strict=True):
+        part[...] = whole[span].reshape(shape)
 
 
 def blocks(arrays: list[Array], size: int) -> Iterator[list[Array]]:

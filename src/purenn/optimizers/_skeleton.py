@@ -6,6 +6,7 @@ import numpy as np
 
 from purenn import tree
 from purenn.errors import TreeError
+from purenn.optimizers._blocks import Column
 from purenn.tree import Tree
 
 
@@ -46,7 +47,7 @@ def pick(skeleton: Any, other: Tree, leaves: list[Any]) -> None:
         raise TreeError
 
 
-def filled(skeleton: Any, leaves: list[Any]) -> Tree:
+def filled(skeleton: Any, leaves: Column) -> Tree:
     """The tree with leaves in the place of their numbers."""
     if type(skeleton) is not dict:
         return tree.map(leaves.__getitem__, skeleton)

@@ -6,7 +6,7 @@ it is done to one block after the other while the block is in the cache. Small l
 together, whatever their number.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
@@ -14,8 +14,20 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from purenn import tree
-from purenn.errors import DomainError, TreeError
-from purenn.optimizers._blocks import BLOCK, Unit, blocks, joined, kinds, scattered, unit, units
+from purenn.errors import TreeError
+from purenn.optimizers._blocks import (
+    BLOCK,
+    Column,
+    Unit,
+    allocate,
+    blocks,
+    joined,
+    kinds,
+    scattered,
+    unit,
+    units,
+)
+from purenn.optimizers._donation import check_donated
 from purenn.optimizers._skeleton import filled, numbered, pick
 from purenn.tree import Path, Tree
 from purenn.typing import Array
@@ -41,9 +53,9 @@ class MaskedNode(NamedTuple):
 @dataclass(slots=True, eq=False)
 class _Stage:
     kernel: Kernel | None
-    old: list[list[Any]]
-    new: list[list[Any]]
-    """What is read and written: per tree a list of its leaves."""
+    old: list[Column]
+    new: list[Column]
+    """What is read and written: per tree its leaves."""
     scope: frozenset[int] | None
     """The leaves that it is done to; None for all."""
     cast: bool
@@ -64,10 +76,19 @@ class Sweep:
         self,
         grads: Tree,
         params: Tree = None,
-        donate: bool = False,
+        donated: Mapping[str, Tree] | None = None,
         extra: dict[str, Any] | None = None,
         name: str = "grads",
     ) -> None:
+        """A sweep that begins with gradients.
+
+        Args:
+            grads: The gradients; they may be written to if anything is donated.
+            params: The parameters.
+            donated: By name what is to be written to: the parameters, the whole of the state.
+            extra: What a transformation may want to know besides.
+            name: What the gradients are called.
+        """
         self._name = name
         self._leaves: list[Any] = []
         self._skeleton = numbered(grads, self._leaves)
@@ -82,12 +103,12 @@ class Sweep:
         self._stages: list[_Stage] = []
         self._units = units(self._kinds)
         self._is_ours = [False] * len(self._leaves)
-        self._donated: set[int] = set()
-        if donate:
-            self._donated |= {id(leaf) for leaf in self._leaves}
-            if len(self._donated) == len(self._leaves):  # what is there twice is not written to
-                self._is_ours = [leaf.flags.writeable for leaf in self._leaves]
-        self.donate = donate
+        self.donate = bool(donated)
+        if donated:
+            kept = () if "params" in donated else self._params or ()
+            for i in check_donated(donated, self._leaves, kept):
+                self._leaves[i] = self._leaves[i].copy()
+            self._is_ours = [leaf.flags.writeable for leaf in self._leaves]
         self.extra = extra or {}
 
     def within(self, chosen: Callable[[Path], bool]) -> "Sweep":
@@ -121,10 +142,7 @@ class Sweep:
         Returns:
             The new trees of the state, which are filled once the sweep has been made.
         """
-        old = [self._like("opt_state", slot, cast) for slot in slots]
-        if self.donate:
-            for leaves in old:
-                self._donate("opt_state", leaves)
+        old: list[Column] = [self._like("opt_state", slot, cast) for slot in slots]
         new = old if self.donate else [self._fresh(leaves, cast) for leaves in old]
         if reads_params:
             old = [*old, self.params()]
@@ -163,8 +181,6 @@ class Sweep:
     def apply(self) -> Tree:
         """Add the updates to the parameters, in the same sweep."""
         params = self.params()
-        if self.donate:
-            self._donate("params", params)
         new = params if self.donate else self._fresh(params)
         self._run(new)
         return filled(self._skeleton, new)
@@ -206,64 +222,46 @@ class Sweep:
             tree.check_like(name, other, grads)
         return found
 
-    def _fresh(self, leaves: list[Any], cast: bool = False) -> list[Any]:
+    def _fresh(self, leaves: Column, cast: bool = False) -> Column:
         """Arrays to be filled; those of leaves that are worked on together are parts of one."""
-        fresh = list(leaves)
+        fresh: Column = [None] * len(self._leaves)
         for group in self._units:
-            if len(group.leaves) > 1 and not cast and self._scope is None:
-                whole = np.empty(group.size, group.dtype)
-                for i, start, stop, shape in group.spans:
-                    fresh[i] = whole[start:stop].reshape(shape)
-            else:
-                for i in group.leaves:
-                    if leaves[i] is not None:
-                        fresh[i] = np.empty(leaves[i].shape, leaves[i].dtype)
+            allocate(group, leaves, fresh, in_one=not cast and self._scope is None)
         return fresh
 
-    def _donate(self, name: str, leaves: list[Any]) -> None:
-        """Refuse what cannot be written to, or would be written to twice."""
-        for i, leaf in enumerate(leaves):
-            if leaf is None:
-                continue
-            if not leaf.flags.writeable or id(leaf) in self._donated:
-                path = next(path for path, j in tree.leaves_with_paths(self._skeleton) if i == j)
-                what = "is read-only" if not leaf.flags.writeable else "is donated twice"
-                raise DomainError(f"donate: {name}{tree.show(path)} {what}")
-            self._donated.add(id(leaf))
-
-    def _run(self, params: list[Any] | None) -> None:
+    @np.errstate(all="ignore")
+    def _run(self, params: Column | None) -> None:
         """Do what is pending; then add to the parameters, if there are new ones to be filled."""
         if not self._stages and params is None:
             return
         scopes = [stage.scope for stage in self._stages if stage.scope is not None]
-        with np.errstate(all="ignore"):
-            for whole in self._units:
-                if not scopes:
-                    self._run_unit(whole, self._stages, params)
-                    continue
-                # Leaves to which the same is to be done still make a block together.
-                alike: dict[tuple[bool, ...], list[int]] = {}
-                for i in whole.leaves:
-                    alike.setdefault(tuple([i in scope for scope in scopes]), []).append(i)
-                for numbers in alike.values():
-                    stages = [s for s in self._stages if s.scope is None or numbers[0] in s.scope]
-                    if stages or params is not None:
-                        self._run_unit(unit(numbers, self._kinds), stages, params)
+        for whole in self._units:
+            if not scopes:
+                self._run_unit(whole, self._stages, params)
+                continue
+            # Leaves to which the same is to be done still make a block together.
+            alike: dict[tuple[bool, ...], list[int]] = {}
+            for i in whole.leaves:
+                alike.setdefault(tuple([i in scope for scope in scopes]), []).append(i)
+            for numbers in alike.values():
+                stages = [s for s in self._stages if s.scope is None or numbers[0] in s.scope]
+                if stages or params is not None:
+                    self._run_unit(unit(numbers, self._kinds), stages, params)
         self._stages.clear()
 
-    def _run_unit(self, group: Unit, stages: list[_Stage], params: list[Any] | None) -> None:
+    def _run_unit(self, group: Unit, stages: list[_Stage], params: Column | None) -> None:
         """Do the same to all leaves of a group."""
         numbers, first = group.leaves, group.leaves[0]
-        ins: list[list[Any]] = [self._leaves]
-        outs: list[list[Any]] = []
+        ins: list[Column] = [self._leaves]
+        outs: list[Column] = []
         if params is not None:
             ins.append(self.params())
             outs.append(params)
         elif all(self._is_ours[i] for i in numbers):
             outs.append(self._leaves)
         else:
-            within = [leaf if i in numbers else None for i, leaf in enumerate(self._leaves)]
-            outs.append(self._fresh(within))
+            outs.append({})
+            allocate(group, self._leaves, outs[0], in_one=True)
         for stage in stages:
             ins += stage.old
             outs += stage.new
@@ -305,7 +303,7 @@ def _work(stages: list[_Stage], ins: list[Array], outs: list[Array], is_applied:
     """
     dtype, goals = ins[0].dtype, outs
     if dtype.itemsize < 4 or True in [stage.cast for stage in stages]:
-        dtype = np.promote_types(dtype, np.float32)
+        dtype = np.result_type(np.float32, *[x.dtype for x in ins])
         ins = [x.astype(dtype) for x in ins]
         outs = [np.empty(x.shape, dtype) for x in outs]
     g = ins[0]

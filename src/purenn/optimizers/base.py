@@ -28,8 +28,8 @@ class GradientTransformation(NamedTuple):
             opt_state)``. With ``donate`` the arrays of ``grads`` and ``opt_state`` are written to:
             what is returned is in them. What a transformation may want to know besides, as the
             loss, is passed on in ``extra``. It raises TreeError, ShapeError or DtypeError, naming
-            the path, where the trees do not fit each other, and DomainError where an array that
-            is donated cannot be written to.
+            the path, where the trees do not fit each other, and DomainError where an array of
+            ``opt_state`` that is donated is read-only or shares memory with another.
         sweep: How :func:`chain` does it in one pass through memory with its neighbours; None for
             what cannot be done so, as a pair of your own, which needs no more than
             ``update(grads, opt_state, params)``.
@@ -44,7 +44,8 @@ class GradientTransformationExtraArgs(GradientTransformation):
     """One whose update needs ``value`` and ``value_and_grad_fn``, as a line search does.
 
     ``value`` is the loss at ``params``, and ``value_and_grad_fn`` gives the loss and the gradients
-    at others, ``params -> (value, grads)``. :func:`purenn.training.train_step` passes both.
+    at others, ``params -> (value, grads)``. :func:`purenn.training.train_step` passes both. In a
+    chain the update is given ``donate`` as well.
     """
 
 
@@ -60,6 +61,16 @@ def check_transformation(name: str, argument: str, value: Any) -> None:
         )
 
 
+def check_without_extra(name: str, argument: str, value: Any) -> None:
+    """Refuse what is no transformation, or needs to know more than gradients and parameters."""
+    check_transformation(name, argument, value)
+    if isinstance(value, GradientTransformationExtraArgs):
+        raise DtypeError(
+            f"{name}: {argument} is a GradientTransformationExtraArgs, whose value and "
+            f"value_and_grad_fn are not those of what {name} gives it; expected another one"
+        )
+
+
 def swept(
     init: Callable[[Tree], Any], sweep: Callable[[Sweep, Any], Any]
 ) -> GradientTransformation:
@@ -68,7 +79,7 @@ def swept(
     def update(
         grads: Tree, state: Any, params: Tree = None, *, donate: bool = False, **extra: Any
     ) -> tuple[Tree, Any]:
-        run = Sweep(grads, params, donate, extra)
+        run = Sweep(grads, params, {"opt_state": state} if donate else None, extra)
         state = sweep(run, state)
         return run.updates(), state
 
@@ -165,9 +176,11 @@ def apply_gradients(
 
     Raises:
         TreeError, ShapeError, DtypeError: the trees do not fit; the message names the path.
-        DomainError: an array that is donated is read-only, or donated twice.
+        DomainError: an array that is donated is read-only, or shares memory with another: nothing
+            has been written by then.
     """
-    run = Sweep(grads, params, donate, extra)
+    donated = {"opt_state": opt_state, "params": params} if donate else None
+    run = Sweep(grads, params, donated, extra)
     opt_state = advance(optimizer, run, opt_state)
     return run.apply(), opt_state
 
@@ -177,6 +190,6 @@ def apply_updates(params: Tree, updates: Tree, *, donate: bool = False) -> Tree:
 
     Raises:
         TreeError, ShapeError, DtypeError: the trees do not fit; the message names the path.
-        DomainError: an array that is donated is read-only, or donated twice.
+        DomainError: an array of ``params`` is read-only, or shares memory with another.
     """
-    return Sweep(updates, params, donate, name="updates").apply()
+    return Sweep(updates, params, {"params": params} if donate else None, name="updates").apply()

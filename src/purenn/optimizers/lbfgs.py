@@ -16,16 +16,16 @@ A full-batch run, with the objective as one function of the parameters::
 import math
 import sys
 from collections.abc import Callable, Iterator
+from numbers import Real
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from purenn import tree
-from purenn.contract import check_floating, check_integer, check_number
+from purenn.contract import check_floating, check_function, check_integer, check_number
 from purenn.errors import DomainError, DtypeError, ShapeError
 from purenn.optimizers._common import (
     ScalarOrSchedule,
-    check_scalar_or_schedule,
     check_state,
     counted,
     full_like,
@@ -33,6 +33,7 @@ from purenn.optimizers._common import (
     steps,
     zero,
 )
+from purenn.optimizers._donation import check_donated
 from purenn.optimizers.base import (
     GradientTransformation,
     GradientTransformationExtraArgs,
@@ -125,6 +126,8 @@ def scale_by_lbfgs(
         count = steps("scale_by_lbfgs", state.count)
         tree.check_like("grads", grads, state.updates)
         tree.check_like("params", params, state.params)
+        if donate:
+            check_donated({"opt_state": state}, kept=tree.leaves(params))
         state = _observe(state, params, grads, donate)
         updates = _tree(_product(state, _flat(tree.leaves(grads)), scale_init_precond), grads)
         return updates, state._replace(count=counted(count + 1))
@@ -165,8 +168,9 @@ def lbfgs(
     """
     first = _init("lbfgs", memory_size, scale_init_precond)
     rate = 1.0 if learning_rate is None else learning_rate
-    check_scalar_or_schedule("lbfgs", "learning_rate", rate)
-    _check_function("lbfgs", "linesearch", linesearch)
+    if not callable(rate):
+        check_number("lbfgs", "learning_rate", rate, gt=0)
+    check_function("lbfgs", "linesearch", linesearch)
 
     def init(params: Tree) -> LBFGSState:
         return LBFGSState(first(params), np.asarray(np.inf), np.zeros(()), zero())
@@ -183,10 +187,12 @@ def lbfgs(
         **extra: Any,
     ) -> tuple[Tree, LBFGSState]:
         check_state("lbfgs", state, LBFGSState)
-        _check_function("lbfgs", "value_and_grad_fn", value_and_grad_fn)
+        check_function("lbfgs", "value_and_grad_fn", value_and_grad_fn)
         count = steps("lbfgs", state.memory.count)
         tree.check_like("grads", grads, state.memory.updates)
         tree.check_like("params", params, state.memory.params)
+        if donate:
+            check_donated({"opt_state": state}, kept=tree.leaves(params))
         tree.map_with_path(_check_finite, grads)
         value = check_number("lbfgs", "value", _number("value", value))
         gradient = _flat(tree.leaves(grads))
@@ -211,6 +217,7 @@ def lbfgs(
         end = LineSearchResult(0.0, value, slope, 0, "none", None)
         if -math.inf < slope < 0:
             first_step = scalar_at("lbfgs", "learning_rate", rate, count)
+            check_number("lbfgs", f"learning_rate({count})", first_step, gt=0)
             eps = max(float(np.spacing(np.ones((), x.dtype))) for x in gradient)
             end = linesearch(at, value, slope, init_step=first_step, eps=eps)
         updates, point, its_grads = end.aux or (tree.zeros_like(params), params, grads)
@@ -230,7 +237,7 @@ def value_and_grad_from_state(value_and_grad_fn: ValueAndGrad) -> Callable[..., 
     nothing is computed again. The caller answers for the rest: that it is the same objective, on
     the same batch.
     """
-    _check_function("value_and_grad_from_state", "value_and_grad_fn", value_and_grad_fn)
+    check_function("value_and_grad_from_state", "value_and_grad_fn", value_and_grad_fn)
 
     def evaluate(params: Tree, *, state: LBFGSState) -> tuple[Any, Tree]:
         check_state("value_and_grad_from_state", state, LBFGSState)
@@ -368,8 +375,10 @@ def _tree(leaves: list[Array], like: Tree) -> Tree:
 
 def _number(argument: str, value: Any) -> float:
     """A value as it comes out of an objective: a number, or a floating scalar of NumPy."""
-    if not isinstance(value, float | np.generic | np.ndarray):
+    if isinstance(value, bool | np.bool_) or not isinstance(value, Real | np.generic | np.ndarray):
         raise DtypeError(f"lbfgs: {argument} is a {type(value).__name__}, expected a number")
+    if isinstance(value, Real):
+        return float(value)
     scalar = np.asarray(value)
     check_floating("lbfgs", argument, scalar)
     if scalar.shape:
@@ -380,8 +389,3 @@ def _number(argument: str, value: Any) -> float:
 def _check_finite(path: Path, grad: Array) -> None:
     if not np.isfinite(grad).all():
         raise DomainError(f"lbfgs: grads{tree.show(path)} is not finite: nothing descends")
-
-
-def _check_function(name: str, argument: str, function: object) -> None:
-    if not callable(function):
-        raise DtypeError(f"{name}: {argument} is {function!r}, expected a function")

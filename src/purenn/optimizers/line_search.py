@@ -11,8 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from purenn.contract import check_integer, check_number
-from purenn.errors import DtypeError
+from purenn.contract import check_function, check_integer, check_number
 
 ValueAndSlope: TypeAlias = Callable[[float], tuple[float, float, Any]]
 Condition: TypeAlias = Literal["strong", "approximate", "decrease", "none"]
@@ -97,8 +96,7 @@ def wolfe_line_search(
     SIAM J. Optim. 16 (2005).
     """
     name = "wolfe_line_search"
-    if not callable(value_and_slope):
-        raise DtypeError(f"{name}: value_and_slope is {value_and_slope!r}, expected a function")
+    check_function(name, "value_and_slope", value_and_slope)
     value = check_number(name, "value", value)
     slope = check_number(name, "slope", slope, lt=0)
     step = check_number(name, "init_step", init_step, gt=0)

@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from purenn.contract import check_number
-from purenn.errors import DtypeError
+from purenn import tree
+from purenn.contract import check_function, check_number
 from purenn.optimizers._common import (
     ScalarOrSchedule,
     Schedule,
@@ -16,6 +16,7 @@ from purenn.optimizers._common import (
 )
 from purenn.optimizers._sweep import Sweep
 from purenn.optimizers.base import GradientTransformation, identity, stateless, swept
+from purenn.tree import Tree
 from purenn.typing import Array
 
 
@@ -49,11 +50,12 @@ def scale_by_schedule(step_size_fn: Schedule) -> GradientTransformation:
         DtypeError: it is no function. The update raises it where the function gives no number,
             and DomainError where that is not finite.
     """
-    if not callable(step_size_fn):
-        raise DtypeError(
-            f"scale_by_schedule: step_size_fn is {step_size_fn!r}, expected a schedule"
-        )
     name = "scale_by_schedule"
+    check_function(name, "step_size_fn", step_size_fn)
+
+    def init(params: Tree) -> ScaleByScheduleState:
+        tree.check_floats(name, "params", params)
+        return ScaleByScheduleState(zero())
 
     def sweep(run: Sweep, state: ScaleByScheduleState) -> ScaleByScheduleState:
         check_state(name, state, ScaleByScheduleState)
@@ -61,7 +63,7 @@ def scale_by_schedule(step_size_fn: Schedule) -> GradientTransformation:
         run.scale(check_number(name, f"step_size_fn({count})", step_size_fn(count)))
         return ScaleByScheduleState(counted(count + 1))
 
-    return swept(lambda params: ScaleByScheduleState(zero()), sweep)
+    return swept(init, sweep)
 
 
 def scale_by_learning_rate(

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from purenn import tree
 from purenn.optimizers._common import (
     ScalarOrSchedule,
     check_scalar_or_schedule,
@@ -51,6 +52,7 @@ def add_decayed_weights(
     expected = WeightDecaySchedule if callable(weight_decay) else EmptyState
 
     def init(params: Tree) -> Any:
+        tree.check_floats(name, "params", params)
         return WeightDecaySchedule(zero()) if callable(weight_decay) else EmptyState()
 
     def sweep(run: Sweep, state: Any) -> Any:
