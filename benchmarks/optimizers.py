@@ -85,14 +85,15 @@ def ours(params: Any, grads: Any, donate: bool) -> Callable[[], object]:
 
 
 def in_two(params: Any, grads: Any, donate: bool) -> Callable[[], object]:
-    """The updates first; donated gradients are overwritten by them, which is as much work."""
+    """The updates first; donated gradients are overwritten by them, and so are copied for each."""
     optimizer = optimizers.adam(RATE)
-    params, grads = tree.map(np.copy, params), tree.map(np.copy, grads)
+    params = tree.map(np.copy, params)
     state = optimizer.init(params)
 
     def step() -> None:
         nonlocal params, state
-        updates, state = optimizer.update(grads, state, params, donate=donate)
+        given = tree.map(np.copy, grads) if donate else grads
+        updates, state = optimizer.update(given, state, params, donate=donate)
         params = optimizers.apply_updates(params, updates, donate=donate)
 
     return step

@@ -39,7 +39,7 @@ TREES = st.recursive(
 
 
 # Dicts of other kinds, which few draws have with keys that are not in order.
-OTHERS: Any = OrderedDict(b=np.ones(2), a=defaultdict(list, {"d": np.ones(1), "c": np.ones(3)}))
+OTHERS: Any = OrderedDict(b=np.ones(2), a=defaultdict(None, {"d": np.ones(1), "c": np.ones(3)}))
 
 
 def numbered(shape: Any) -> Any:

@@ -1,7 +1,7 @@
 """Fifty steps beside optax, compiled, from trees and hyperparameters that Hypothesis draws."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -65,6 +65,12 @@ def compiled(make: Callable[..., Any], names: tuple[str, ...], static: Any) -> A
         return jax.lax.scan(step, (params, optimizer.init(params)), every_grads)[1]
 
     return run
+
+
+@cache
+def bound(make: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
+    """``make`` with its first arguments: the same function for the same, to be compiled once."""
+    return partial(make, *arguments)
 
 
 def assert_agrees(

@@ -65,13 +65,25 @@ def test_adamw_is_that_of_optax(
     assert_agrees(ours, theirs, hyperparams, seed, signed=True)
 
 
-@given(rate=RATES, b1=DECAYS, b2=DECAYS, eps=EPS, seed=SEEDS, signed=st.booleans())
+@given(
+    rate=RATES,
+    b1=DECAYS,
+    b2=DECAYS,
+    eps=EPS,
+    decay=st.none() | st.floats(1e-4, 0.5),
+    seed=SEEDS,
+    signed=st.booleans(),
+)
 def test_epsilon_may_be_added_before_the_correction(
-    rate: float, b1: float, b2: float, eps: float, seed: int, signed: bool
+    rate: float, b1: float, b2: float, eps: float, decay: float | None, seed: int, signed: bool
 ) -> None:
     hyperparams = {"learning_rate": rate, "b1": b1, "b2": b2, "eps": eps}
-    keras, ours = reference.optimizers.adam.keras, {"eps_before_correction": True}
-    assert_agrees(adam, keras, hyperparams, seed, signed=signed, ours_static=ours)
+    make: Any = adam if decay is None else adamw
+    theirs = getattr(reference.optimizers.adam, make.__name__)
+    if decay is not None:
+        hyperparams["weight_decay"] = decay
+    ours = {"eps_before_correction": True}
+    assert_agrees(make, theirs, hyperparams, seed, signed=signed, ours_static=ours)
 
 
 def test_the_average_of_gradients_may_have_a_dtype_of_its_own() -> None:

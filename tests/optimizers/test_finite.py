@@ -61,7 +61,8 @@ def draw(seed: int, dtype: Any, bad: dict[int, float]) -> Any:
     }
     for step, value in bad.items():
         leaf = grads["a"]["kernel"] if step % 3 else grads["b"]["scale"]
-        leaf[step].reshape(-1)[step % leaf[step].size :][:1] = value
+        entries = leaf[step, ...].reshape(-1)  # a view, of a number too
+        entries[step % entries.size] = value
     return grads
 
 

@@ -11,16 +11,21 @@ from hypothesis import given
 
 from purenn.errors import DomainError, DtypeError, TreeError
 from purenn.optimizers import (
+    GradientTransformation,
+    GradientTransformationExtraArgs,
     adam,
     add_decayed_weights,
     apply_gradients,
     chain,
     clip,
     inject_hyperparams,
+    keep_max_norm,
+    lbfgs,
     sgd,
 )
 from purenn.schedules import linear_schedule
 from tests.optimizers.beside_optax import assert_agrees
+from tests.optimizers.problems import bits, quadratic
 
 SEEDS = st.integers(0, 2**32)
 RATES = st.floats(1e-3, 1)
@@ -133,7 +138,7 @@ def test_what_is_no_number_goes_to_the_factory_as_it_is() -> None:
     updates, _ = optimizer.update(params, state, params)
     np.testing.assert_array_equal(updates["kernel"], 1.5)
     np.testing.assert_array_equal(updates["bias"], 1.0)
-    assert seen == [(0.5, mask, np.float32, True, None, 3)] * 2
+    assert seen == [(0.5, mask, np.float32, True, None, 3)] * 3
     assert [type(value) for value in seen[0]][::5] == [float, int]
 
 
@@ -153,6 +158,8 @@ def test_wrong_arguments_are_refused() -> None:
     message = "inject_hyperparams: static_args has ['masks'], expected some of ['learning_rate',"
     with pytest.raises(DomainError, match=re.escape(message)):
         inject_hyperparams(sgd, static_args=["masks", "momentum"])
+    with pytest.raises(DtypeError, match="hyperparam_dtype has dtype int64, expected a floating"):
+        inject_hyperparams(sgd, hyperparam_dtype=int)
     for wrong in (np.ones(2), np.array([0.1])):
         with pytest.raises(DtypeError, match=r"inject_hyperparams: learning_rate is .*a number"):
             inject_hyperparams(sgd)(wrong)
@@ -187,3 +194,30 @@ def test_states_that_are_wrong_are_refused() -> None:
     message = 'opt_state.hyperparams_states["learning_rate"].count is -3, expected at least 0'
     with pytest.raises(DomainError, match=re.escape(message)):
         optimizer.update(grads, state._replace(hyperparams_states=at))
+
+
+@given(SEEDS, st.integers(1, 5))
+def test_a_line_search_may_be_injected(seed: int, memory_size: int) -> None:
+    """Its type is kept, and so is the function that is its default."""
+    value_and_grad, start = quadratic(6, seed)
+    plain = lbfgs(0.5, memory_size)
+    injected = inject_hyperparams(lbfgs)(lambda count: 0.5, memory_size=memory_size)
+    assert isinstance(injected, GradientTransformationExtraArgs)
+    assert {*injected.init(start).hyperparams} == {"learning_rate", "memory_size"}
+    found = []
+    for optimizer in (plain, injected):
+        params, state = start, optimizer.init(start)
+        for _ in range(3):
+            value, grads = value_and_grad(params)
+            params, state = apply_gradients(
+                optimizer, grads, state, params, value=value, value_and_grad_fn=value_and_grad
+            )
+        found.append(params)
+    assert bits(found[0]) == bits(found[1])
+
+
+def test_a_default_that_is_a_function_is_no_schedule() -> None:
+    params = {"kernel": np.ones((2, 2)), "bias": np.full(2, 9.0)}
+    optimizer = inject_hyperparams(keep_max_norm)()
+    assert {*optimizer.init(params).hyperparams} == {"max_norm"}
+    assert type(optimizer) is GradientTransformation

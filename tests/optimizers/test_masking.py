@@ -1,7 +1,8 @@
 """Masks and groups by path, beside optax' by tree."""
 
 import re
-from typing import Any
+from collections import OrderedDict
+from typing import Any, NamedTuple
 
 import hypothesis.strategies as st
 import jax
@@ -10,35 +11,81 @@ import optax
 import pytest
 from hypothesis import given
 
+from purenn import tree
 from purenn.errors import DomainError, DtypeError, TreeError
-from purenn.optimizers import MaskedNode, adam, chain, ema, freeze, masked, partition, sgd
+from purenn.optimizers import (
+    MaskedNode,
+    adam,
+    chain,
+    ema,
+    freeze,
+    lbfgs,
+    masked,
+    multi_steps,
+    partition,
+    sgd,
+)
 from purenn.regularizers import is_weight
-from tests.optimizers.beside_optax import SHAPES, assert_agrees
+from tests.optimizers.beside_optax import SHAPES, assert_agrees, bound
+from tests.optimizers.problems import bits
 
 SEEDS = st.integers(0, 2**32)
 KERNELS = {layer: {name: name == "kernel" for name in its} for layer, its in SHAPES.items()}
 
 
-@pytest.mark.parametrize(
-    "mask",
-    [is_weight, KERNELS, {"a": True, "b": {"scale": False, "kernel": True}, "empty": False}, True],
-    ids=["path", "tree", "prefix", "all"],
-)
-@given(decay=st.floats(0, 0.99), seed=SEEDS)
-def test_masked_is_that_of_optax(decay: float, seed: int, mask: Any) -> None:
-    def theirs(decay: Any) -> Any:
-        return optax.masked(optax.ema(decay), KERNELS if callable(mask) else mask)
+MASKS = {
+    "path": is_weight,
+    "tree": KERNELS,
+    "prefix": {"a": True, "b": {"scale": False, "kernel": True}, "empty": False},
+    "all": True,
+}
 
-    key = mask if callable(mask) else repr(mask)
+
+def theirs_masked(kind: str, decay: Any) -> Any:
+    return optax.masked(optax.ema(decay), MASKS["tree" if kind == "path" else kind])
+
+
+@pytest.mark.parametrize("kind", MASKS)
+@given(decay=st.floats(0, 0.99), seed=SEEDS)
+def test_masked_is_that_of_optax(decay: float, seed: int, kind: str) -> None:
     assert_agrees(
-        lambda decay: masked(ema(decay), mask),
-        MAKES.setdefault(key, theirs),
+        lambda decay: masked(ema(decay), MASKS[kind]),
+        bound(theirs_masked, kind),
         {"decay": decay},
         seed,
     )
 
 
-MAKES: dict[Any, Any] = {}
+class Layer(NamedTuple):
+    kernel: Any
+    bias: Any
+
+
+@given(st.lists(st.booleans(), min_size=6, max_size=6), st.booleans())
+def test_masks_and_labels_may_be_any_tree(chosen: list[bool], whole: bool) -> None:
+    def made(leaves: Any) -> Any:
+        a, b, c, d, e, f = leaves
+        return OrderedDict(
+            layer=Layer(a, {"deep": b}), rest=(c, [d], OrderedDict(e=e)), last=Layer(f, None)
+        )
+
+    params = made([np.full(i, float(i)) for i in range(6)])
+    mask = made(chosen)
+    if whole:
+        mask["layer"] = chosen[0] = chosen[1] = True
+    flat = {path: bool(is_in) for path, is_in in tree.leaves_with_paths(made(chosen))}
+    for by_tree, by_path in (
+        (masked(ema(0.5), mask), masked(ema(0.5), flat.__getitem__)),
+        (partition(GROUPS, mask), partition(GROUPS, flat.__getitem__)),
+    ):
+        got, expected = (
+            optimizer.update(params, optimizer.init(params)) for optimizer in (by_tree, by_path)
+        )
+        assert bits(got) == bits(expected)
+        jax.tree.map(np.testing.assert_array_equal, got, expected)  # the same structure
+
+
+GROUPS = {True: ema(0.5), False: sgd(0.1)}
 
 
 def ours_in_groups(rate: float) -> Any:
@@ -105,3 +152,27 @@ def test_labels_that_do_not_fit_are_refused(unannotated: None) -> None:
         optimizer.update(PARAMS, state._replace(inner_states={"z": state.inner_states["y"]}))
     with pytest.raises(DtypeError, match="masked: inner is a float, expected a GradientTransform"):
         masked(0.1, is_weight)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("transforms", "message"),
+    [
+        ({"a": 3}, "transforms['a'] is a int, expected a GradientTransformation"),
+        ([sgd(0.1)], "transforms is a list, expected a dict"),
+        ({"a": sgd(0.1), "b": lbfgs()}, "transforms['b'] is a GradientTransformationExtraArgs, wh"),
+    ],
+)
+def test_groups_of_something_else_are_refused(
+    transforms: Any, message: str, unannotated: None
+) -> None:
+    with pytest.raises(DtypeError, match=re.escape(f"partition: {message}")):
+        partition(transforms, lambda path: "a")
+
+
+@pytest.mark.parametrize("inner", [lbfgs(), chain(sgd(0.1), lbfgs())])
+def test_what_needs_the_loss_elsewhere_is_refused(inner: Any) -> None:
+    message = "inner is a GradientTransformationExtraArgs, whose value and value_and_grad_fn are"
+    with pytest.raises(DtypeError, match=f"masked: {message}"):
+        masked(inner, True)
+    with pytest.raises(DtypeError, match=f"multi_steps: {message}"):
+        multi_steps(inner, 2)

@@ -7,10 +7,10 @@ import hypothesis.strategies as st
 import numpy as np
 import optax
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 
 from purenn.errors import DomainError, DtypeError, TreeError
-from purenn.optimizers import radam, scale_by_lion, scale_by_radam
+from purenn.optimizers import ema, radam, scale_by_lion, scale_by_radam
 from reference.optimizers import radam as reference
 from tests.optimizers.beside_optax import assert_agrees
 
@@ -67,6 +67,19 @@ def test_the_first_steps_are_those_of_momentum() -> None:
     np.testing.assert_allclose(found[:5], 100, rtol=1e-14)
     assert np.all(np.array(found[5:]) < 1)
     assert found[6] > found[5]
+
+
+@example(0.6, 4.0, 500)  # where the limit of ρ is 4
+@given(st.floats(0, 0.6), st.floats(4, 10), st.integers(0, 2**31 - 2))
+def test_where_the_variance_is_never_finite_momentum_remains(
+    b2: float, threshold: float, count: int
+) -> None:
+    grads = {"w": np.ones(2)}
+    optimizer, mean = scale_by_radam(b2=b2, threshold=threshold), ema(0.9)
+    at = np.array(count, np.int32)
+    updates, _ = optimizer.update(grads, optimizer.init(grads)._replace(count=at))
+    expected, _ = mean.update(grads, mean.init(grads)._replace(count=at))
+    np.testing.assert_allclose(updates["w"], expected["w"], rtol=1e-14)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import given
 from purenn.errors import DomainError, DtypeError, TreeError
 from purenn.optimizers import add_decayed_weights, chain, sgd
 from purenn.regularizers import half_l2, is_weight
-from tests.optimizers.beside_optax import assert_agrees, draw_trees, taken
+from tests.optimizers.beside_optax import assert_agrees, bound, draw_trees, taken
 
 DECAYS = st.just(0.0) | st.floats(1e-4, 0.5)
 
@@ -32,7 +32,7 @@ def test_decay_is_that_of_optax(
             ),
             sgd(0.01),
         ),
-        theirs_of(scheduled, some),
+        bound(theirs_of, scheduled, some),
         {"weight_decay": weight_decay},
         seed,
         dtype,
@@ -40,19 +40,9 @@ def test_decay_is_that_of_optax(
     )
 
 
-MAKES: dict[Any, Any] = {}
-
-
-def theirs_of(scheduled: bool, some: bool) -> Any:
-    """One function for each, so that each is compiled once."""
-
-    def make(weight_decay: Any) -> Any:
-        decay = (lambda count: weight_decay / (1 + count)) if scheduled else weight_decay
-        return optax.chain(
-            optax.add_decayed_weights(decay, kernels if some else None), optax.sgd(0.01)
-        )
-
-    return MAKES.setdefault((scheduled, some), make)
+def theirs_of(scheduled: bool, some: bool, weight_decay: Any) -> Any:
+    decay = (lambda count: weight_decay / (1 + count)) if scheduled else weight_decay
+    return optax.chain(optax.add_decayed_weights(decay, kernels if some else None), optax.sgd(0.01))
 
 
 def kernels(params: Any) -> Any:

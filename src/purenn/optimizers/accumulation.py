@@ -14,7 +14,7 @@ from purenn.optimizers._sweep import Blocks, Sweep
 from purenn.optimizers.base import (
     GradientTransformation,
     advance,
-    check_transformation,
+    check_without_extra,
     swept,
 )
 from purenn.tree import Tree
@@ -57,13 +57,14 @@ def multi_steps(
         use_grad_mean: Whether to take the mean, or the sum.
 
     Raises:
-        DtypeError: ``inner`` is no transformation, or k no int; the update raises it where a
+        DtypeError: ``inner`` is no transformation, or one that needs the loss, which is not
+            gathered, or k no int; the update raises it where a
             schedule gives no whole number.
         DomainError: k is less than 1; the update raises it where a schedule gives such, or where
             the state has as many batches already.
     """
     name = "multi_steps"
-    check_transformation(name, "inner", inner)
+    check_without_extra(name, "inner", inner)
     if not callable(every_k_schedule):
         check_integer(name, "every_k_schedule", every_k_schedule, least=1)
 

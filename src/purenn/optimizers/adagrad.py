@@ -63,7 +63,7 @@ def adagrad(
     """Adagrad: a parameter that has had large gradients takes small steps from then on.
 
     a ← a + g²
-    p ← p − η·g/(√a + ε)
+    p ← p − η·g/√(a + ε)
 
     and no step where a is 0, whatever ε.
 

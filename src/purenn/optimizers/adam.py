@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import DTypeLike
 
+from purenn.contract import check_floating_dtype
 from purenn.optimizers._common import (
     ScalarOrSchedule,
     check_state,
@@ -49,6 +50,7 @@ def scale_by_adam(
     """What :func:`adam` does before the learning rate; the arguments are its."""
     name = "scale_by_adam"
     b1, b2, eps, eps_root = check_moments(name, b1, b2, eps, eps_root)
+    check_floating_dtype(name, "mu_dtype", mu_dtype)
 
     def init(params: Tree) -> ScaleByAdamState:
         mu = full_like(name, params, dtype=mu_dtype)
@@ -139,6 +141,7 @@ def adamw(
     mask: Mask | None = None,
     *,
     nesterov: bool = False,
+    eps_before_correction: bool = False,
 ) -> GradientTransformation:
     """:func:`adam` with decoupled weight decay: p ← p − η·(m̂/(√v̂ + ε) + λp).
 
@@ -155,6 +158,7 @@ def adamw(
         weight_decay: λ, a number or a schedule of it, finite and ≥ 0.
         mask: The leaves that decay; all, if None. See :data:`purenn.optimizers.Mask`.
         nesterov: As for :func:`adam`.
+        eps_before_correction: As for :func:`adam`; Keras' AdamW does so, too.
 
     Raises:
         DomainError: an argument lies outside its domain.
@@ -164,7 +168,10 @@ def adamw(
     Loshchilov & Hutter, *Decoupled weight decay regularization*, ICLR 2019, arXiv:1711.05101.
     """
     return chain(
-        scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
+        scale_by_adam(
+            b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov,
+            eps_before_correction=eps_before_correction,
+        ),
         add_decayed_weights(weight_decay, mask),
         scale_by_learning_rate(learning_rate),
-    )
+    )  # fmt: skip

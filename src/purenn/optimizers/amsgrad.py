@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
+from purenn.contract import check_floating_dtype
 from purenn.errors import DomainError
 from purenn.optimizers._common import (
     ScalarOrSchedule,
@@ -52,6 +53,7 @@ def scale_by_amsgrad(
     """What :func:`amsgrad` does before the learning rate; the arguments are its."""
     name = "scale_by_amsgrad"
     b1, b2, eps, eps_root = check_moments(name, b1, b2, eps, eps_root)
+    check_floating_dtype(name, "mu_dtype", mu_dtype)
     if eps_before_correction and not max_before_correction:
         raise DomainError(
             f"{name}: eps_before_correction is True, but max_before_correction is not: the "

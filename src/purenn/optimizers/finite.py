@@ -8,7 +8,7 @@ import numpy as np
 from purenn import tree
 from purenn.contract import check_integer
 from purenn.errors import DomainError
-from purenn.optimizers._common import check_state, counted, full_like, steps, zero
+from purenn.optimizers._common import check_state, counted, steps, zero
 from purenn.optimizers._sweep import Blocks, Sweep
 from purenn.optimizers.base import (
     GradientTransformation,
@@ -94,7 +94,8 @@ def zero_nans() -> GradientTransformation:
     """
 
     def init(params: Tree) -> ZeroNansState:
-        return ZeroNansState(tree.map(lambda _: np.array(False), full_like("zero_nans", params)))
+        tree.check_floats("zero_nans", "params", params)
+        return ZeroNansState(tree.map(lambda _: np.array(False), params))
 
     def kernel(g: Array, u: Array, t: Array, old: Blocks, new: Blocks) -> Any:
         # Beside a number these two ignore NaN: max(g, 0) + min(g, 0) is g, or 0.

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from purenn import tree
-from purenn.contract import check_number
-from purenn.errors import DomainError, DtypeError, TreeError
+from purenn.contract import check_floating_dtype, check_function, check_number
+from purenn.errors import DomainError, TreeError
 from purenn.optimizers._common import Schedule, check_state, counted, steps, zero
 from purenn.optimizers._sweep import Sweep
 from purenn.optimizers.base import GradientTransformation, advance, swept
@@ -52,8 +52,9 @@ def inject_hyperparams(
         opt_state.hyperparams["learning_rate"] = 0.0005
 
     Numbers and functions are hyperparameters, a function being a schedule of the number of steps
-    taken before; bools, types and all else go to the factory as they are. What has a schedule
-    cannot be changed by hand: each update writes it anew.
+    taken before; bools, types and all else go to the factory as they are, and so does an argument
+    whose default is a function. What has a schedule cannot be changed by hand: each update writes
+    it anew.
 
     Args:
         inner_factory: Makes the transformation, as :func:`purenn.optimizers.adam`.
@@ -62,15 +63,15 @@ def inject_hyperparams(
             parameters', and at least float32.
 
     Raises:
-        DtypeError: ``inner_factory`` is no function; the factory raises it for an array with axes,
-            and the update where a value is no number.
+        DtypeError: ``inner_factory`` is no function, or ``hyperparam_dtype`` no floating dtype; the
+            factory raises it for an array with axes, and the update where a value is no number.
         DomainError: ``inner_factory`` has no argument of a name in ``static_args``; what it raises
-            for a value outside its domain, ``init`` and the update raise.
+            for a value outside its domain, the factory, ``init`` and the update raise.
         TreeError: the update raises it where the state has other hyperparameters.
     """
     name = "inject_hyperparams"
-    if not callable(inner_factory):
-        raise DtypeError(f"{name}: inner_factory is {inner_factory!r}, expected a function")
+    check_function(name, "inner_factory", inner_factory)
+    check_floating_dtype(name, "hyperparam_dtype", hyperparam_dtype)
     signature = inspect.signature(inner_factory)
     static = {static_args} if isinstance(static_args, str) else {*static_args}
     if not static <= {*signature.parameters}:
@@ -78,6 +79,9 @@ def inject_hyperparams(
             f"{name}: static_args has {sorted(static - {*signature.parameters})}, expected some of "
             f"{[*signature.parameters]}"
         )
+    for key, parameter in signature.parameters.items():
+        if parameter.default is not parameter.empty and callable(parameter.default):
+            static.add(key)
 
     @wraps(inner_factory)
     def factory(*args: Any, **kwargs: Any) -> GradientTransformation:
@@ -141,7 +145,8 @@ def inject_hyperparams(
                 advance(made(found), run, state.inner_state),
             )
 
-        return swept(init, sweep)
+        first = made(values(numbers, dict.fromkeys(schedules, 0), [np.dtype(np.float64)]))
+        return type(first)(*swept(init, sweep))
 
     return factory
 

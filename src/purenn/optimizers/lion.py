@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import DTypeLike
 
-from purenn.contract import check_number
+from purenn.contract import check_floating_dtype, check_number
 from purenn.errors import DomainError
 from purenn.optimizers._common import (
     ScalarOrSchedule,
@@ -66,6 +66,7 @@ def scale_by_lion(
     name = "scale_by_lion"
     b1 = check_number(name, "b1", b1, ge=0, lt=1)
     b2 = check_number(name, "b2", b2, ge=0, lt=1)
+    check_floating_dtype(name, "mu_dtype", mu_dtype)
     if mode not in get_args(Mode):
         raise DomainError(f"{name}: mode is {mode!r}, expected one of {[*get_args(Mode)]}")
     slope = check_number(name, "smooth_beta", smooth_beta, gt=0)

@@ -12,7 +12,7 @@ from purenn.optimizers._sweep import Blocks, MaskedNode, Sweep
 from purenn.optimizers.base import (
     GradientTransformation,
     advance,
-    check_transformation,
+    check_without_extra,
     stateless,
     swept,
 )
@@ -46,9 +46,10 @@ def masked(inner: GradientTransformation, mask: Mask) -> GradientTransformation:
 
     Raises:
         TreeError: ``init`` and the update raise it where a tree of booleans does not fit.
-        DtypeError: they raise it where the mask gives anything but booleans.
+        DtypeError: they raise it where the mask gives anything but booleans; ``inner`` is no
+            transformation, or one that needs the loss at other parameters, all of which are moved.
     """
-    check_transformation("masked", "inner", inner)
+    check_without_extra("masked", "inner", inner)
     is_chosen = _by_path("masked", "mask", mask)
 
     def chosen(path: Path) -> bool:
@@ -90,7 +91,13 @@ def partition(
         DomainError: ``init`` and the update raise it where a leaf has a label that is not in
             ``transforms``.
         TreeError: they raise it where a tree of labels does not fit.
+        DtypeError: ``transforms`` has anything but transformations, or one that needs the loss at
+            other parameters.
     """
+    if not isinstance(transforms, Mapping):
+        raise DtypeError(f"partition: transforms is a {type(transforms).__name__}, expected a dict")
+    for label, part in transforms.items():
+        check_without_extra("partition", f"transforms[{label!r}]", part)
     label_of = _by_path("partition", "param_labels", param_labels)
 
     def known(path: Path) -> Any:
@@ -153,9 +160,9 @@ def _by_path(name: str, argument: str, choice: Any) -> Callable[[Path], Any]:
     def found(path: Path) -> Any:
         node: Any = choice
         for i, step in enumerate(path):
-            if not isinstance(node, dict | list | tuple):
+            children = None if node is None else tree.children(node)
+            if children is None:
                 break
-            children = node if isinstance(node, dict) else dict(enumerate(node))
             if step not in children:
                 where = tree.show(path[: i + 1])
                 raise TreeError(f"{name}: {argument} has nothing at {where}, where params has")

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from purenn.contract import check_number
+from purenn.contract import check_floating_dtype, check_number
 from purenn.errors import DomainError
 from purenn.optimizers._common import (
     ScalarOrSchedule,
@@ -48,8 +48,10 @@ def trace(
 
     Raises:
         DomainError, DtypeError: ``decay`` is outside of its domain, or no number.
+        DtypeError: ``accumulator_dtype`` is no floating dtype.
     """
     mu = check_number("trace", "decay", decay, ge=0, lt=1)
+    check_floating_dtype("trace", "accumulator_dtype", accumulator_dtype)
 
     def init(params: Tree) -> TraceState:
         return TraceState(full_like("trace", params, dtype=accumulator_dtype))
@@ -82,8 +84,10 @@ def ema(
 
     Raises:
         DomainError, DtypeError: ``decay`` is outside of its domain, or no number.
+        DtypeError: ``accumulator_dtype`` is no floating dtype.
     """
     beta = check_number("ema", "decay", decay, ge=0, lt=1)
+    check_floating_dtype("ema", "accumulator_dtype", accumulator_dtype)
 
     def init(params: Tree) -> EmaState:
         return EmaState(zero(), full_like("ema", params, dtype=accumulator_dtype))
@@ -143,8 +147,24 @@ def sgd(
     Polyak, USSR Comp. Math. 4 (1964); Nesterov, Doklady AN SSSR 269 (1983); Sutskever, Martens,
     Dahl & Hinton, *On the importance of initialization and momentum in deep learning*, ICML 2013.
     """
+    return chain(
+        *rate_and_momentum(
+            "sgd", learning_rate, momentum, nesterov, accumulator_dtype, rate_in_momentum
+        )
+    )
+
+
+def rate_and_momentum(
+    name: str,
+    learning_rate: ScalarOrSchedule,
+    momentum: float | int | None,
+    nesterov: bool,
+    accumulator_dtype: DTypeLike | None,
+    rate_in_momentum: bool,
+) -> list[GradientTransformation]:
+    """The last two parts of a chain, in the order that is asked for; the arguments are sgd's."""
     if nesterov and momentum is None:
-        raise DomainError("sgd: nesterov looks ahead by the momentum, which is None")
+        raise DomainError(f"{name}: nesterov looks ahead by the momentum, which is None")
     rate = scale_by_learning_rate(learning_rate)
     memory = identity() if momentum is None else trace(momentum, nesterov, accumulator_dtype)
-    return chain(rate, memory) if rate_in_momentum else chain(memory, rate)
+    return [rate, memory] if rate_in_momentum else [memory, rate]

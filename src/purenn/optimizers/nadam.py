@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from purenn.contract import check_number
+from purenn.contract import check_floating_dtype, check_number
 from purenn.errors import DomainError
 from purenn.optimizers._common import (
     ScalarOrSchedule,
@@ -59,6 +59,7 @@ def scale_by_nadam(
             raise DomainError(f"{name}: as_published is True, but momentum_decay is None")
         return scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=True)
     b1, b2, eps, eps_root = check_moments(name, b1, b2, eps, eps_root)
+    check_floating_dtype(name, "mu_dtype", mu_dtype)
     if as_published:
         check_number(name, "b2", b2, gt=0)  # where it is 0, so is all of v̂
     decay = check_number(name, "momentum_decay", momentum_decay, ge=0)
@@ -124,8 +125,8 @@ def nadam(
     ``momentum_decay`` ψ   ``as_published``    who
     =====================  ==================  ==============================================
     None: μₜ = β₁          False               optax
-    0.004                  False               PyTorch, Keras 2
-    1                      False               Keras 3
+    0.004                  False               PyTorch, Keras until 2.10
+    1                      False               Keras from 2.11 on
     0.004                  True:               the paper's algorithm 2
                            m ← μₜm + (1 − μₜ)g,
                            v̂ = β₂v/(1 − β₂ᵗ)

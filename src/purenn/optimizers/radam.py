@@ -81,11 +81,11 @@ def scale_by_radam(
 
 
 def _rectification(b2: float, count: int, threshold: float) -> float | None:
-    """r, or None where ρ is below the threshold."""
+    """r, or None where ρ is below the threshold, or the variance is not finite."""
     limit = 2 / (1 - b2) - 1
     power = b2**count
     rho = limit - 2 * count * power / (1 - power)
-    if rho < threshold:
+    if rho < threshold or rho <= 4:
         return None
     return math.sqrt((rho - 4) * (rho - 2) * limit / ((limit - 4) * (limit - 2) * rho))
 
@@ -107,7 +107,7 @@ def radam(
     v ← β₂v + (1 − β₂)g²,  v̂ = v/(1 − β₂ᵗ)
     ρ∞ = 2/(1 − β₂) − 1,   ρ = ρ∞ − 2tβ₂ᵗ/(1 − β₂ᵗ)
     r = √((ρ − 4)(ρ − 2)ρ∞/((ρ∞ − 4)(ρ∞ − 2)ρ))
-    p ← p − η·r·m̂/(√(v̂ + eps_root) + eps) where ρ ≥ threshold, else p ← p − η·m̂
+    p ← p − η·r·m̂/(√(v̂ + eps_root) + eps) where ρ ≥ threshold and ρ > 4, else p ← p − η·m̂
 
     ρ is the length of a plain average as uncertain as v. The variance of 1/√v is finite where
     ρ > 4, which is the paper's threshold; the authors' code, PyTorch (ρ > 5) and optax take 5.

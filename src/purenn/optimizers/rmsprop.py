@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from purenn.contract import check_number
-from purenn.errors import DomainError
 from purenn.optimizers._common import (
     ScalarOrSchedule,
     check_state,
@@ -17,9 +16,8 @@ from purenn.optimizers._common import (
 )
 from purenn.optimizers._moments import average, average_of_squares, root
 from purenn.optimizers._sweep import Blocks, Sweep
-from purenn.optimizers.base import GradientTransformation, chain, identity, swept
-from purenn.optimizers.momentum import trace
-from purenn.optimizers.scaling import scale_by_learning_rate
+from purenn.optimizers.base import GradientTransformation, chain, swept
+from purenn.optimizers.momentum import rate_and_momentum
 from purenn.tree import Tree
 from purenn.typing import Array
 
@@ -182,10 +180,9 @@ def rmsprop(
     Hinton, Srivastava & Swersky, *Neural networks for machine learning*, lecture 6, 2012; centered:
     Graves, *Generating sequences with recurrent neural networks*, 2013, arXiv:1308.0850.
     """
-    if nesterov and momentum is None:
-        raise DomainError("rmsprop: nesterov looks ahead by the momentum, which is None")
     scaling = scale_by_stddev if centered else scale_by_rms
     scaled = scaling(decay, eps, initial_scale, eps_in_sqrt, bias_correction)
-    rate = scale_by_learning_rate(learning_rate)
-    memory = identity() if momentum is None else trace(momentum, nesterov)
-    return chain(scaled, rate, memory) if rate_in_momentum else chain(scaled, memory, rate)
+    return chain(
+        scaled,
+        *rate_and_momentum("rmsprop", learning_rate, momentum, nesterov, None, rate_in_momentum),
+    )

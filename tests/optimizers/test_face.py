@@ -1,0 +1,40 @@
+"""Names and defaults are those of optax."""
+
+import inspect
+from typing import Any
+
+import pytest
+
+from purenn import optimizers
+from tests.schedules.beside_optax import arguments, of_optax
+
+FUNCTIONS = [name for name in optimizers.__all__ if inspect.isfunction(getattr(optimizers, name))]
+NOT_IN_OPTAX = {
+    "apply_gradients",
+    "keep_max_norm",
+    "multi_steps",  # a class there, MultiSteps
+    "raise_if_not_finite",
+    "scale_by_nadam",
+    "wolfe_line_search",
+}
+# What is another thing here, by function.
+DIFFERENT: dict[str, dict[str, Any]] = {
+    "chain": {"transformations": "args"},
+    "value_and_grad_from_state": {"value_and_grad_fn": "value_fn"},
+}
+
+
+@pytest.mark.parametrize("name", sorted({*FUNCTIONS} - NOT_IN_OPTAX))
+def test_arguments_and_defaults_are_those_of_optax(name: str) -> None:
+    renamed = DIFFERENT.get(name, {})
+    mine = [(renamed.get(key, key), value) for key, value in arguments(getattr(optimizers, name))]
+    theirs = arguments(of_optax(name))
+    if name == "lbfgs":  # its line search is a function here, a transformation there
+        assert mine.pop()[0] == theirs.pop()[0] == "linesearch"
+    assert mine == theirs
+
+
+def test_what_is_not_in_optax_is_not() -> None:
+    for name in NOT_IN_OPTAX:
+        with pytest.raises(AttributeError):
+            of_optax(name)
