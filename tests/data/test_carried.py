@@ -38,6 +38,8 @@ def test_diabetes_is_a_regression_on_what_was_measured() -> None:
     assert (got.inputs.shape, got.targets.shape, got.classes) == ((442, 10), (442, 1), ())
     assert got.inputs.dtype == got.targets.dtype == np.float32
     assert (got.targets.min(), got.targets.max()) == (25, 346)
+    ages = got.inputs[:, 0]
+    assert (ages.min(), ages.max()) == (19, 79)
     scaled: Any = datasets.load_diabetes()
     centered = got.inputs - got.inputs.mean(axis=0, dtype=np.float64)
     np.testing.assert_allclose(
