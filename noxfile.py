@@ -70,6 +70,13 @@ def tests_oldest(session: nox.Session) -> None:
 
 
 @nox.session
+def experiments(session: nox.Session) -> None:
+    """Real runs that take long: digits to 98.5 %, the spiral, a run that is killed 50 times."""
+    session.install("-e", ".[dev]")
+    session.run("pytest", "-n", "auto", "-m", "experiment", *(session.posargs or ["tests"]))
+
+
+@nox.session
 def verify(session: nox.Session) -> None:
     """Examine every rule and print the table."""
     session.install("-e", ".[verify]")

@@ -12,6 +12,8 @@ from jaxtyping import config, install_import_hook
 import tests.typechecker
 
 with install_import_hook("purenn", f"{tests.typechecker.__name__}.checked"):
+    import purenn.checkpoints
+    import purenn.data
     import purenn.initializers
     import purenn.layers
     import purenn.ops

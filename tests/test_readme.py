@@ -2,15 +2,17 @@
 
 import doctest
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import jax
 import pytest
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
-SESSION, TRAINING, CHAINED, RULES, REFERENCE, SUITE = re.findall(
+SESSION, TRAINING, CHAINED, LOOP, MESH, RULES, REFERENCE, SUITE = re.findall(
     r"```python\n(.*?)```", README, re.DOTALL
 )
 
@@ -38,6 +40,31 @@ def test_the_chain_takes_its_step(capsys: pytest.CaptureFixture[str]) -> None:
     state, metrics = names["step"](state, batch)
     assert state.step == 2
     assert metrics["loss"] < 3
+
+
+def test_the_whole_loop_and_the_way_to_the_mesh_and_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(TRAINING + LOOP, names)
+    assert names["scores"]["accuracy"] > 0.95
+    assert (tmp_path / "run/best.safetensors").exists()
+    before = int(names["state"].step)
+    # The device that the mesh is made of.
+    with jax.default_device(None):
+        exec(MESH, names)
+    assert int(names["state"].step) == before + 1
+    after, _ = names["step"](names["state"], (names["train_x"], names["train_y"]))
+    assert int(after.step) == before + 2
+
+
+def test_the_commands_do_what_they_say(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```sh\n(purenn train.*?)```", README, re.DOTALL)
+    for line in block.splitlines():
+        result = run(tmp_path, "purenn", *shlex.split(line)[1:])
+        assert result.returncode == 0, result.stderr
+        assert result.stdout
 
 
 @pytest.fixture
