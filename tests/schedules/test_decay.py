@@ -201,3 +201,13 @@ def test_what_is_no_number_is_refused(name: str, wrong: Any) -> None:
             expected = "a number" if isinstance(value, float) else "an int"
             with pytest.raises(DtypeError, match=rf"{name}: {argument} is .*, expected {expected}"):
                 getattr(schedules, name)(**{**DECAYS[name], argument: wrong})
+
+
+@pytest.mark.usefixtures("unannotated")
+@pytest.mark.parametrize("wrong", ["no", None, 1])
+def test_a_staircase_is_a_bool(wrong: Any) -> None:
+    for name in ("exponential_decay", "inverse_time_decay"):
+        with pytest.raises(DtypeError, match=f"{name}: staircase is {wrong!r}, expected a bool"):
+            getattr(schedules, name)(0.1, 10, 0.5, staircase=wrong)
+    with pytest.raises(DtypeError, match="warmup_exponential_decay_schedule: staircase is"):
+        schedules.warmup_exponential_decay_schedule(0.0, 1.0, 5, 10, 0.5, staircase=wrong)

@@ -119,6 +119,34 @@ def test_without_tolerances_any_improvement_is_one() -> None:
     assert rates(schedule, [1.0, np.nextafter(1, 0), np.nextafter(1, 0)]) == [1, 1, 0.5]
 
 
+@given(st.integers(1, 4), st.integers(1, 3), st.integers(0, 9), st.integers(0, 9))
+def test_a_plateau_goes_on_with_smaller_settings(
+    patience: int, size: int, bad: int, count: int
+) -> None:
+    """More than is asked for is enough."""
+    schedule = reduce_on_plateau(1.0, 0.5, patience=patience, accumulation_size=size)
+    state = schedule.init()._replace(best_value=np.array(1.0), avg_value=np.array(2.0))
+    state = state._replace(plateau_count=np.int32(bad), count=np.int32(count))
+    state = tree.map(np.asarray, state)
+    for _ in range(max(1, size - count) + size * max(0, patience - bad - 1)):
+        assert state.scale == 1
+        state, rate = schedule.update(state, 2.0)
+    assert rate == 0.5
+
+
+@pytest.mark.parametrize(
+    ("make", "field"),
+    [(make, field) for make in (opennmt_decay, reduce_on_plateau)
+     for field, leaf in make(0.1).init()._asdict().items() if leaf.dtype == np.int32],
+)  # fmt: skip
+@given(st.integers(-(2**31), -1))
+def test_counts_below_0_are_refused(make: Any, field: str, count: int) -> None:
+    state = make(0.1).init()._replace(**{field: np.array(count, np.int32)})
+    message = f"{make.__name__}: state.{field} is {count}, expected at least 0"
+    with pytest.raises(DomainError, match=message):
+        make(0.1).update(state, 1.0)
+
+
 @pytest.mark.parametrize("make", [opennmt_decay, reduce_on_plateau])
 def test_a_score_has_no_dtype(make: Any) -> None:
     scores = [1, 2, 3, 3, 2, 5, 8, 7, 9, 9, 9, 9, 9]
@@ -163,6 +191,7 @@ def test_a_state_of_another_kind_is_refused(make: Any, other: Any) -> None:
         ({"start_epoch": 1.0}, DtypeError, "start_epoch is 1.0, expected an int"),
         ({"mode": "score"}, DomainError, "mode is 'score', expected 'default', 'epoch_only' or"),
         ({"min_delta": -1.0}, DomainError, "min_delta is -1.0, expected a finite number ≥ 0"),
+        ({"lower_is_better": "no"}, DtypeError, "lower_is_better is 'no', expected a bool"),
     ],
 )
 def test_opennmt_out_of_its_domain_is_refused(
@@ -185,6 +214,7 @@ def test_opennmt_out_of_its_domain_is_refused(
         ({"atol": -1.0}, DomainError, "atol is -1.0, expected a finite number ≥ 0"),
         ({"cooldown": -1}, DomainError, "cooldown is -1, expected at least 0"),
         ({"accumulation_size": 0}, DomainError, "accumulation_size is 0, expected at least 1"),
+        ({"lower_is_better": 0}, DtypeError, "lower_is_better is 0, expected a bool"),
         ({"min_scale": 1.1}, DomainError, "min_scale is 1.1, expected a finite number ≥ 0 and ≤ 1"),
     ],
 )

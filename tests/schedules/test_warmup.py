@@ -3,6 +3,7 @@ from collections.abc import Callable
 from typing import Any
 
 import hypothesis.strategies as st
+import numpy as np
 import optax
 import pytest
 from hypothesis import given
@@ -122,6 +123,34 @@ def test_what_cannot_be_joined_is_refused(
         schedules.join_schedules(parts, boundaries)
 
 
+@pytest.mark.usefixtures("unannotated")
+@pytest.mark.parametrize(
+    ("value", "error", "expected"),
+    [
+        ("0.1", DtypeError, "'0.1', expected a number"),
+        (True, DtypeError, "True, expected a number"),
+        (None, DtypeError, "None, expected a number"),
+        (np.ones(2), DtypeError, r"array\(.*, expected a number"),
+        (math.nan, DomainError, "nan, expected a finite number"),
+    ],
+)
+def test_a_schedule_that_gives_no_number_is_named(
+    value: Any, error: type[Exception], expected: str
+) -> None:
+    schedule = schedules.join_schedules([CONSTANTS[1], lambda step: value], [5])
+    assert schedule(4) == 2
+    with pytest.raises(error, match=rf"^join_schedules: schedules\[1\]\(2\) is {expected}"):
+        schedule(7)
+
+
+@given(st.floats(-1024, 1024, width=32))
+def test_a_schedule_may_give_any_type_of_number(value: float) -> None:
+    for given_back in (np.float32(value), np.array(value), np.array(value, np.float32)):
+        schedule = schedules.join_schedules([lambda step, its=given_back: its], [])  # type: ignore[misc]
+        assert schedule(0) == value
+        assert type(schedule(0)) is float
+
+
 CYCLE = {"init_value": 0.0, "peak_value": 1.0, "warmup_steps": 10, "decay_steps": 30}
 
 
@@ -156,6 +185,8 @@ def test_a_cycle_out_of_its_domain_is_refused(
 def test_what_is_no_cycle_is_refused() -> None:
     with pytest.raises(DomainError, match="sgdr_schedule: cosine_kwargs is empty"):
         schedules.sgdr_schedule([])
+    with pytest.raises(DtypeError, match="sgdr_schedule: cosine_kwargs is None, expected a list"):
+        schedules.sgdr_schedule(None)  # type: ignore[arg-type]
     for wrong, expected in (
         (0.1, " is a float, expected a dict"),
         ({}, ": missing a required argument: 'init_value'"),

@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from purenn.contract import check_integer, check_number
-from purenn.schedules._step import Curve
+from purenn.schedules._step import Curve, check_bool
 
 
 def polynomial(
@@ -61,6 +61,7 @@ def elapsed(name: str, transition_steps: int, transition_begin: int, staircase: 
     """Periods since the beginning, t/T or ⌊t/T⌋."""
     steps = check_integer(name, "transition_steps", transition_steps, least=1)
     begin = check_integer(name, "transition_begin", transition_begin)
+    check_bool(name, "staircase", staircase)
     if staircase:
         return lambda step: max(step - begin, 0) // steps
     return lambda step: max(step - begin, 0) / steps
@@ -83,6 +84,6 @@ def joined(curves: Sequence[Curve], boundaries: Sequence[int]) -> Curve:
 
     def curve(step: int) -> float:
         i = bisect_right(boundaries, step)
-        return float(curves[i](step - starts[i]))
+        return curves[i](step - starts[i])
 
     return curve

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from purenn.contract import check_integer
-from purenn.errors import DomainError
+from purenn.errors import DomainError, DtypeError
 from purenn.typing import Array
 
 Step: TypeAlias = int | np.integer[Any] | Array
@@ -39,6 +39,12 @@ def scheduled(name: str, curve: Curve) -> Schedule:
         return value
 
     return schedule
+
+
+def check_bool(name: str, argument: str, value: object) -> None:
+    """Refuse anything but a bool: ``"no"`` counts as true."""
+    if not isinstance(value, bool | np.bool_):
+        raise DtypeError(f"{name}: {argument} is {value!r}, expected a bool")
 
 
 def without_dimensions(x: object) -> object:

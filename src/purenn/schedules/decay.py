@@ -106,7 +106,7 @@ def exponential_decay(
 
     Raises:
         DomainError: an argument lies outside its domain.
-        DtypeError: an argument is no number, or no integer where it counts steps.
+        DtypeError: an argument is no number, or no integer where it counts steps, or no bool.
     """
     name = "exponential_decay"
     init = check_number(name, "init_value", init_value)
@@ -144,7 +144,7 @@ def inverse_time_decay(
 
     Raises:
         DomainError: an argument lies outside its domain.
-        DtypeError: an argument is no number, or no integer where it counts steps.
+        DtypeError: an argument is no number, or no integer where it counts steps, or no bool.
     """
     name = "inverse_time_decay"
     init = check_number(name, "init_value", init_value)

@@ -21,7 +21,7 @@ import numpy as np
 from purenn import tree
 from purenn.contract import check_integer, check_number
 from purenn.errors import DomainError, DtypeError
-from purenn.schedules._step import without_dimensions
+from purenn.schedules._step import check_bool, without_dimensions
 from purenn.typing import Array
 
 Score: TypeAlias = float | np.number[Any] | Array
@@ -35,7 +35,8 @@ class ValidationSchedule(NamedTuple):
         init: ``() -> state``, for the first epoch, whose rate is ``init_value``.
         update: ``(state, score) -> (state, rate)``, called once at the end of each epoch: the rate
             is that of the next. It raises TreeError, ShapeError or DtypeError when the state is not
-            one of its own, and DtypeError when the score is no number.
+            one of its own, DomainError when it counts less than 0, and DtypeError when the score is
+            no number.
     """
 
     init: Callable[[], Any]
@@ -116,7 +117,8 @@ def opennmt_decay(
 
     Raises:
         DomainError: an argument lies outside its domain.
-        DtypeError: an argument is no number, or ``start_epoch`` no integer.
+        DtypeError: an argument is no number, ``start_epoch`` no integer, or ``lower_is_better`` no
+            bool.
     """
     name = "opennmt_decay"
     init_rate = check_number(name, "init_value", init_value)
@@ -127,13 +129,14 @@ def opennmt_decay(
         raise DomainError(
             f"{name}: mode is {mode!r}, expected 'default', 'epoch_only' or 'score_only'"
         )
+    check_bool(name, "lower_is_better", lower_is_better)
     sign = 1 if lower_is_better else -1
 
     def init() -> OpenNMTDecayState:
         return _opennmt_state(0, 0, sign * math.inf)
 
     def update(state: OpenNMTDecayState, score: Score) -> tuple[OpenNMTDecayState, float]:
-        tree.check_like(f"{name}: state", state, init())
+        _check_state(name, state, init())
         new, last = _number(name, score), float(state.last_score)
         epoch, decays = int(state.epochs) + 1, int(state.decays)
         # As a difference, so that what stays infinite has not improved.
@@ -198,7 +201,7 @@ def reduce_on_plateau(
 
     Raises:
         DomainError: an argument lies outside its domain.
-        DtypeError: an argument is no number, or no integer where it counts.
+        DtypeError: an argument is no number, or no integer where it counts, or no bool.
     """
     name = "reduce_on_plateau"
     init_rate = check_number(name, "init_value", init_value)
@@ -209,22 +212,23 @@ def reduce_on_plateau(
     ignored = check_integer(name, "cooldown", cooldown, least=0)
     size = check_integer(name, "accumulation_size", accumulation_size, least=1)
     least = check_number(name, "min_scale", min_scale, ge=0, le=1)
+    check_bool(name, "lower_is_better", lower_is_better)
     sign = 1 if lower_is_better else -1
 
     def init() -> ReduceLROnPlateauState:
         return _plateau_state(1.0, sign * math.inf, 0, 0, 0, 0.0)
 
     def update(state: ReduceLROnPlateauState, score: Score) -> tuple[ReduceLROnPlateauState, float]:
-        tree.check_like(f"{name}: state", state, init())
+        _check_state(name, state, init())
         scale, best, bad, cooling, count, mean = (leaf.item() for leaf in state)
         mean = (count * mean + _number(name, score)) / (count + 1)
         count += 1
-        if count == size:
+        if count >= size:
             is_better = sign * mean < sign * ((1 - sign * relative) * best - sign * absolute)
             best, bad = (mean, 0) if is_better else (best, bad + 1)
             if cooling:
                 bad, cooling = 0, cooling - 1
-            elif bad == bad_epochs:
+            elif bad >= bad_epochs:
                 scale, bad, cooling = max(scale * shrink, least), 0, ignored
             count, mean = 0, 0.0
         return _plateau_state(scale, best, bad, cooling, count, mean), init_rate * scale
@@ -243,6 +247,13 @@ def _plateau_state(
 ) -> ReduceLROnPlateauState:
     a, b, c = (np.array(n, np.int32) for n in (bad, cooling, count))
     return ReduceLROnPlateauState(np.array(scale), np.array(best), a, b, c, np.array(mean))
+
+
+def _check_state(name: str, state: Any, like: Any) -> None:
+    tree.check_like(f"{name}: state", state, like)
+    for field, leaf in state._asdict().items():
+        if leaf.dtype.kind == "i":
+            check_integer(name, f"state.{field}", leaf.item(), least=0)
 
 
 def _number(name: str, score: object) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 from purenn.contract import check_function, check_integer, check_number
 from purenn.errors import DomainError, DtypeError, TreeError
 from purenn.schedules._curves import cosine, exponential, joined, polynomial
-from purenn.schedules._step import Curve, Schedule, scheduled
+from purenn.schedules._step import Curve, Schedule, scheduled, without_dimensions
 
 
 def join_schedules(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
@@ -22,6 +22,10 @@ def join_schedules(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> 
     Raises:
         DomainError: the boundaries are too few or many, or do not increase.
         DtypeError: a schedule is no function or a boundary no integer, or they are not in a list.
+
+    Raises, when the returned function is called:
+        DtypeError: the schedule that holds gives no number.
+        DomainError: it is not finite.
     """
     name = "join_schedules"
     for argument, given in (("schedules", schedules), ("boundaries", boundaries)):
@@ -42,7 +46,14 @@ def join_schedules(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> 
         )
     if any(one >= other for one, other in pairwise(steps)):
         raise DomainError(f"{name}: boundaries are {steps}, expected an increase")
-    return scheduled(name, joined([*schedules], steps))
+
+    def numbers(argument: str, schedule: Schedule) -> Curve:
+        return lambda step: check_number(
+            name, f"{argument}({step})", without_dimensions(schedule(step))
+        )
+
+    curves = [numbers(f"schedules[{i}]", schedule) for i, schedule in enumerate(schedules)]
+    return scheduled(name, joined(curves, steps))
 
 
 def warmup_constant_schedule(init_value: float, peak_value: float, warmup_steps: int) -> Schedule:
@@ -122,7 +133,7 @@ def warmup_exponential_decay_schedule(
 
     Raises:
         DomainError: an argument lies outside its domain.
-        DtypeError: an argument is no number, or no integer where it counts steps.
+        DtypeError: an argument is no number, or no integer where it counts steps, or no bool.
     """
     name = "warmup_exponential_decay_schedule"
     peak = check_number(name, "peak_value", peak_value)
@@ -150,13 +161,16 @@ def sgdr_schedule(cosine_kwargs: Iterable[dict[str, Any]]) -> Schedule:
 
     Raises:
         DomainError: an argument lies outside its domain, or there is no cycle.
-        DtypeError: an argument is no number, or no integer where it counts steps.
+        DtypeError: an argument is no number, or no integer where it counts steps, or
+            ``cosine_kwargs`` nothing to go through.
         TreeError: a cycle is no dict of the arguments of :func:`warmup_cosine_decay_schedule`.
 
     Loshchilov & Hutter, *SGDR: stochastic gradient descent with warm restarts*, ICLR 2017,
     arXiv:1608.03983.
     """
     name = "sgdr_schedule"
+    if not isinstance(cosine_kwargs, Iterable):
+        raise DtypeError(f"{name}: cosine_kwargs is {cosine_kwargs!r}, expected a list of dicts")
     cycles = [
         _cycle(f"{name}: cosine_kwargs[{i}]", kwargs) for i, kwargs in enumerate(cosine_kwargs)
     ]
