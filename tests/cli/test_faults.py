@@ -144,16 +144,13 @@ def test_a_file_that_may_not_grow_ends_a_run_and_harms_nothing(tmp_path: Path) -
     assert checkpoints.steps(tmp_path / "purenn-run/checkpoints") == []
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "emptied"])
-def test_a_damaged_checkpoint_costs_no_more_than_its_step(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_checkpoint_costs_no_more_than_its_step(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text(CONFIG.format(units=64, epochs=2))
     subprocess.run(TRAIN, cwd=tmp_path, check=True)
     expected = outcome(tmp_path / "purenn-run")
     (last, *_) = checkpoints.steps(tmp_path / "purenn-run/checkpoints")
     content = bytearray(last.read_bytes())
     content[len(content) // 2] ^= 1
-    if damage != "flipped":
-        del content[len(content) - 100 if damage == "truncated" else 0 :]
     last.write_bytes(content)
     result = run(tmp_path, *TRAIN[3:])
     assert result.returncode == 0

@@ -180,6 +180,7 @@ def test_rare_classes_count_for_more() -> None:
         ),
     ],
 )  # fmt: skip
+@pytest.mark.usefixtures("unannotated")
 def test_the_message_names_the_key(entries: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=f"^{re.escape(message)}"):
         setup(config(**entries))

@@ -24,7 +24,7 @@ class CheckpointError(ValueError):
     """A file is no checkpoint, is damaged, or does not fit what it is loaded into."""
 
 
-def encode(arrays: Mapping[str, Array], header: str) -> bytes:
+def encode(arrays: Mapping[str, Any], header: str) -> bytes:
     """The bytes of a file with this header, which is JSON.
 
     Raises:

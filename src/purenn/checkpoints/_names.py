@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path as File
+from typing import Any
 
 from purenn import tree
 from purenn.checkpoints._format import CheckpointError
@@ -16,7 +17,7 @@ def name(path: Path) -> str:
     return "/".join(str(step).replace("~", "~0").replace("/", "~1") for step in path)
 
 
-def named(values: Tree) -> dict[str, Array]:
+def named(values: Tree) -> dict[str, Any]:
     """The leaves by name."""
     return {name(path): leaf for path, leaf in tree.leaves_with_paths(values)}
 
