@@ -300,9 +300,10 @@ def test_updates_of_many_leaves_allocate_each_once(monkeypatch: pytest.MonkeyPat
     ("count", "error", "message"),
     [
         (np.array(-1, np.int32), DomainError, "opt_state.count is -1, expected at least 0"),
-        (np.array(1.5), DtypeError, "expected a 0-d integer array"),
-        (np.ones(2, np.int32), DtypeError, "expected a 0-d integer array"),
-        (None, DtypeError, "expected a 0-d integer array"),
+        (np.array(1, np.uint32), DtypeError, "expected a 0-d array of int32"),
+        (np.array(1.5), DtypeError, "expected a 0-d array of int32"),
+        (np.ones(2, np.int32), DtypeError, "expected a 0-d array of int32"),
+        (None, DtypeError, "expected a 0-d array of int32"),
     ],
 )
 def test_a_count_that_is_none_is_refused(

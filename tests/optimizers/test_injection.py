@@ -14,6 +14,7 @@ from purenn.optimizers import (
     GradientTransformation,
     GradientTransformationExtraArgs,
     adam,
+    adamw,
     add_decayed_weights,
     apply_gradients,
     chain,
@@ -160,6 +161,11 @@ def test_wrong_arguments_are_refused() -> None:
         inject_hyperparams(sgd, static_args=["masks", "momentum"])
     with pytest.raises(DtypeError, match="hyperparam_dtype has dtype int64, expected a floating"):
         inject_hyperparams(sgd, hyperparam_dtype=int)
+    for names in (3, [["mask"]], None, ("b1", 2)):
+        with pytest.raises(DtypeError, match=r"static_args is .*, expected names of arguments"):
+            inject_hyperparams(sgd, static_args=names)  # type: ignore[arg-type]
+    with pytest.raises(DtypeError, match="hyperparam_dtype is 'zzz', expected a floating dtype"):
+        inject_hyperparams(sgd, hyperparam_dtype="zzz")
     for wrong in (np.ones(2), np.array([0.1])):
         with pytest.raises(DtypeError, match=r"inject_hyperparams: learning_rate is .*a number"):
             inject_hyperparams(sgd)(wrong)
@@ -167,6 +173,26 @@ def test_wrong_arguments_are_refused() -> None:
         inject_hyperparams(sgd)(0.1).init({"w": np.ones(2, np.int64)})
     with pytest.raises(DomainError, match=r"learning_rate is -1\.0, expected a finite number ≥ 0"):
         inject_hyperparams(sgd)(-1.0).init({"w": np.ones(2)})
+
+
+@pytest.mark.parametrize(
+    ("mask", "told"),
+    [
+        (lambda path: path[-1] == "w", r"mask\(0\) raises TypeError\("),
+        (lambda path: path.index("w") == 0, r"mask\(0\) raises AttributeError\("),
+        (lambda path: path == ("w",), r"mask\(0\) is False, expected a number"),
+    ],
+)
+def test_a_mask_that_is_a_function_is_told_from_a_schedule(mask: Any, told: str) -> None:
+    message = (
+        rf"^inject_hyperparams: {told}.*; a function is a schedule of .* static_args has 'mask'"
+    )
+    with pytest.raises(DtypeError, match=message):
+        inject_hyperparams(adamw)(0.1, mask=mask)
+    params = {"w": np.ones((2, 2))}
+    for names in ("mask", iter(["mask"])):
+        state = inject_hyperparams(adamw, names)(0.1, mask=lambda path: True).init(params)
+        assert "mask" not in state.hyperparams
 
 
 @pytest.mark.usefixtures("unannotated")
@@ -181,7 +207,7 @@ def test_states_that_are_wrong_are_refused() -> None:
         ({"hyperparams": {}}, TreeError, "opt_state.hyperparams has [], expected ['learning_"),
         ({"hyperparams": {**numbers, "momentum": "1"}}, DtypeError, "momentum is '1', expected"),
         ({"hyperparams": {**numbers, "momentum": np.nan}}, DomainError, "momentum is nan, expec"),
-        ({"hyperparams": {**numbers, "momentum": 1.5}}, DomainError, "decay is 1.5, expected"),
+        ({"hyperparams": {**numbers, "momentum": 1.5}}, DomainError, "momentum is 1.5, expected"),
         ({"hyperparams_states": {}}, TreeError, "opt_state.hyperparams_states has [], expected"),
         ({"count": np.array(-1)}, DomainError, "opt_state.count is -1, expected at least 0"),
     ):

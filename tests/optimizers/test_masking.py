@@ -16,9 +16,12 @@ from purenn.errors import DomainError, DtypeError, TreeError
 from purenn.optimizers import (
     MaskedNode,
     adam,
+    adamw,
     chain,
     ema,
     freeze,
+    keep_max_norm,
+    lars,
     lbfgs,
     masked,
     multi_steps,
@@ -135,6 +138,28 @@ PARAMS = {"a": {"kernel": np.ones(2), "bias": np.ones(1)}, "b": np.ones(1)}
             TreeError,
             'mask has a dict at ["b"], where params has a leaf',
         ),
+        ({"a": True, "b": True, "c": True}, TreeError, 'mask has something at ["c"], where params'),
+        (
+            {"a": {"kernel": True, "bias": True, "scale": {"x": True}}, "b": True},
+            TreeError,
+            'mask has something at ["a"]["scale"], where params has not',
+        ),
+        (
+            lambda params: jax.tree.map(lambda p: p.ndim > 1, params),
+            DtypeError,
+            "mask of the path ('a', 'kernel') raises AttributeError(\"'str' object has no "
+            "attribute 'ndim'\"); a function gets the path of one leaf, and not the tree",
+        ),
+        (
+            lambda params: {step: its["kernel"] for step, its in params.items()},
+            DtypeError,
+            "; a function gets the path of one leaf, and not the tree",
+        ),
+        (
+            lambda params: jax.tree.map(lambda p: True, params),
+            DtypeError,
+            'mask at ["a"]["kernel"] is (True, True), expected a bool; a function gets the path',
+        ),
         ("all", DtypeError, 'mask at ["a"]["kernel"] is \'all\', expected a bool'),
     ],
 )
@@ -143,9 +168,31 @@ def test_masks_that_do_not_fit_are_refused(mask: Any, error: type[Exception], me
         masked(ema(0.9), mask).init(PARAMS)
 
 
+@pytest.mark.parametrize("wrong", [3, {"a": True, "b": 3}, lambda path: 3])
+def test_a_mask_has_the_name_that_its_caller_knows(wrong: Any) -> None:
+    for optimizer, told in (
+        (masked(ema(0.9), wrong), "masked: mask"),
+        (freeze(wrong), "freeze: mask"),
+        (adamw(0.1, mask=wrong), "add_decayed_weights: mask"),
+        (keep_max_norm(mask=wrong), "keep_max_norm: mask"),
+        (lars(0.1, weight_decay_mask=wrong), "lars: weight_decay_mask"),
+        (lars(0.1, trust_ratio_mask=wrong), "lars: trust_ratio_mask"),
+    ):
+        with pytest.raises(DtypeError, match=rf"^{told} at .* is 3, expected a bool"):
+            optimizer.init(PARAMS)
+
+
 def test_labels_that_do_not_fit_are_refused(unannotated: None) -> None:
     with pytest.raises(DomainError, match=r'params\["b"\] has the label \'x\', expected one of'):
         partition({"y": sgd(0.1)}, {"a": "y", "b": "x"}).init(PARAMS)
+    with pytest.raises(DomainError, match=r"has the label \['y'\], expected one of \['y'\]"):
+        partition({"y": sgd(0.1)}, lambda path: ["y"]).init(PARAMS)  # type: ignore[return-value]
+    with pytest.raises(DtypeError, match=r"param_labels of the path .*; a function gets the path"):
+        partition({"y": sgd(0.1)}, lambda tree: tree["a"]).init(PARAMS)  # type: ignore[call-overload]
+    with pytest.raises(TreeError, match=r'partition: param_labels has something at \["c"\]'):
+        partition({"y": sgd(0.1)}, {"a": "y", "b": "y", "c": "y"}).init(PARAMS)
+    with pytest.raises(DomainError, match="partition: transforms is empty, expected a transform"):
+        partition({}, lambda path: "y")
     optimizer = partition({"y": sgd(0.1)}, lambda path: "y")
     state = optimizer.init(PARAMS)
     with pytest.raises(TreeError, match=r"opt_state has labels \['z'\], expected \['y'\]"):

@@ -11,7 +11,7 @@ from hypothesis import given
 
 import reference.optimizers.momentum
 from purenn.errors import DomainError, DtypeError
-from purenn.optimizers import ema, sgd, trace
+from purenn.optimizers import ema, lars, sgd, trace
 from tests.optimizers.beside_optax import assert_agrees
 
 RATES = st.just(0.0) | st.floats(1e-5, 10)
@@ -89,9 +89,10 @@ def test_ema_is_that_of_optax(decay: float, seed: int, signed: bool, debias: boo
         (lambda: sgd(-0.1), DomainError, "learning_rate is -0.1, expected"),
         (lambda: sgd(float("nan")), DomainError, "learning_rate is nan, expected"),
         (lambda bad="0.1": sgd(bad), DtypeError, "learning_rate is '0.1', expected a number"),
-        (lambda: sgd(0.1, 1.0), DomainError, "trace: decay is 1.0, expected"),
-        (lambda: sgd(0.1, -0.1), DomainError, "trace: decay is -0.1, expected"),
+        (lambda: sgd(0.1, 1.0), DomainError, "sgd: momentum is 1.0, expected"),
+        (lambda: sgd(0.1, -0.1), DomainError, "sgd: momentum is -0.1, expected"),
         (lambda: sgd(0.1, nesterov=True), DomainError, "sgd: nesterov looks ahead by the momentum"),
+        (lambda: lars(0.1, momentum=1.0), DomainError, "lars: momentum is 1.0, expected"),
         (lambda: ema(1.0), DomainError, "ema: decay is 1.0, expected"),
         (lambda bad=None: trace(bad), DtypeError, "trace: decay is None, expected a number"),
     ],

@@ -136,7 +136,9 @@ def test_bad_arguments_are_refused(
 
 
 def test_bad_momentum_is_refused() -> None:
-    with pytest.raises(DomainError, match=r"trace: decay is 1.0, expected a finite number ≥ 0 and"):
+    with pytest.raises(
+        DomainError, match=r"rmsprop: momentum is 1.0, expected a finite number ≥ 0 and"
+    ):
         rmsprop(0.1, momentum=1.0)
     with pytest.raises(DomainError, match=r"rmsprop: nesterov looks ahead by the momentum, which"):
         rmsprop(0.1, nesterov=True)

@@ -10,8 +10,17 @@ from hypothesis import given
 
 from purenn import schedules
 from purenn.errors import DomainError, DtypeError
-from purenn.optimizers import adam, scale, scale_by_learning_rate, scale_by_schedule, sgd
+from purenn.optimizers import (
+    adam,
+    add_decayed_weights,
+    inject_hyperparams,
+    scale,
+    scale_by_learning_rate,
+    scale_by_schedule,
+    sgd,
+)
 from tests.optimizers.beside_optax import assert_agrees
+from tests.optimizers.problems import bits
 
 SEEDS = st.integers(0, 2**32)
 
@@ -77,6 +86,28 @@ def test_what_is_no_number_is_refused(value: Any, unannotated: None) -> None:
     if value is not None:
         with pytest.raises(DtypeError, match=r"learning_rate is .*, expected a number"):
             adam(value)
+
+
+@pytest.mark.usefixtures("unannotated")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+def test_a_rate_may_be_an_array_without_dimensions(dtype: Any) -> None:
+    rate: Any = np.array(2, dtype)
+    grads = {"w": np.ones(2, np.float32)}
+    for make in (sgd, lambda rate: sgd(lambda count: rate), adam, add_decayed_weights):
+        optimizer, expected = make(rate), make(2.0)
+        got, _ = optimizer.update(grads, optimizer.init(grads), grads)
+        assert bits(got) == bits(expected.update(grads, expected.init(grads), grads)[0])
+    got, _ = scale_by_schedule(lambda count: rate).update(grads, scale_by_schedule(abs).init(grads))
+    np.testing.assert_array_equal(got["w"], 2)
+
+
+@pytest.mark.usefixtures("unannotated")
+@pytest.mark.parametrize("make", [adam, add_decayed_weights, inject_hyperparams(sgd)])
+def test_a_rate_that_follows_a_score_is_none(make: Any) -> None:
+    with pytest.raises(DtypeError, match=r"is a ValidationSchedule, .* training\.with_hyperp"):
+        make(schedules.reduce_on_plateau(0.1))
+    with pytest.raises(DtypeError, match=r"is '0\.1', expected a number or a schedule"):
+        make("0.1")
 
 
 @pytest.mark.parametrize("rate", [-0.1, float("nan"), float("inf")])

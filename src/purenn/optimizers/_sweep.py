@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from purenn import tree
+from purenn.contract import check_array
 from purenn.errors import TreeError
 from purenn.optimizers._blocks import (
     BLOCK,
@@ -32,6 +33,7 @@ from purenn.optimizers._skeleton import filled, numbered, pick
 from purenn.tree import Path, Tree
 from purenn.typing import Array
 
+_PLAIN = frozenset([np.ndarray, type(None)])
 _F4, _F8 = np.dtype(np.float32), np.dtype(np.float64)
 
 Blocks: TypeAlias = list[Array]
@@ -207,6 +209,9 @@ class Sweep:
         found: list[Any] = [None] * len(self._leaves)
         try:
             pick(self._skeleton, other, found)
+            if not _PLAIN.issuperset(map(type, found)):
+                for path, leaf in tree.leaves_with_paths(other):
+                    check_array("update", f"{name}{tree.show(path)}", leaf)
             if cast or self._scope is not None:
                 for i in self._inside():
                     shape, dtype = self._kinds[i]
@@ -216,6 +221,8 @@ class Sweep:
                 raise TreeError
         except (TreeError, KeyError, AttributeError):
             grads = filled(self._skeleton, self._leaves)
+            if name == "params":
+                tree.check_floats("update", name, other)
             # Gradients that fit the parameters are not to blame for a state that fits neither.
             if name == "params" or self._params is None:
                 tree.check_like(self._name, grads, other)

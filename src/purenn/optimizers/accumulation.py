@@ -9,7 +9,7 @@ from purenn import tree
 from purenn.contract import check_integer
 from purenn.errors import DomainError
 from purenn.ops._numerics import at_least_single
-from purenn.optimizers._common import check_state, counted, full_like, steps, zero
+from purenn.optimizers._common import check_bools, check_state, counted, full_like, steps, zero
 from purenn.optimizers._sweep import Blocks, Sweep
 from purenn.optimizers.base import (
     GradientTransformation,
@@ -65,6 +65,7 @@ def multi_steps(
     """
     name = "multi_steps"
     check_without_extra(name, "inner", inner)
+    check_bools(name, use_grad_mean=use_grad_mean)
     if not callable(every_k_schedule):
         check_integer(name, "every_k_schedule", every_k_schedule, least=1)
 

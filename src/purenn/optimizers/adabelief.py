@@ -6,6 +6,7 @@ import numpy as np
 
 from purenn.optimizers._common import (
     ScalarOrSchedule,
+    check_bools,
     check_state,
     counted,
     full_like,
@@ -39,6 +40,7 @@ def scale_by_belief(
     """What :func:`adabelief` does before the learning rate; the arguments are its."""
     name = "scale_by_belief"
     b1, b2, eps, eps_root = check_moments(name, b1, b2, eps, eps_root)
+    check_bools(name, nesterov=nesterov)
 
     def init(params: Tree) -> ScaleByBeliefState:
         mu, nu = full_like(name, params), full_like(name, params, squares=True)
@@ -98,7 +100,8 @@ def adabelief(
 
     Raises:
         DomainError: an argument lies outside its domain.
-        DtypeError: an argument is no number. ``init`` raises it for float16, which cannot hold s.
+        DtypeError: an argument is no number, or no bool. ``init`` raises it for float16, which
+            cannot hold s.
 
     Zhuang, Tang, Ding, Tatikonda, Dvornek, Papademetris & Duncan, *AdaBelief optimizer: adapting
     stepsizes by the belief in observed gradients*, NeurIPS 2020, arXiv:2010.07468.

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from purenn.contract import check_number
-from purenn.optimizers._common import ScalarOrSchedule, check_state, full_like
+from purenn.optimizers._common import ScalarOrSchedule, check_bools, check_state, full_like
 from purenn.optimizers._moments import average_of_squares, root
 from purenn.optimizers._sweep import Blocks, Sweep
 from purenn.optimizers.base import GradientTransformation, chain, swept
@@ -30,6 +30,7 @@ def scale_by_adadelta(
     name = "scale_by_adadelta"
     rho = check_number(name, "rho", rho, ge=0, lt=1)
     eps = check_number(name, "eps", eps, ge=0)
+    check_bools(name, eps_in_sqrt=eps_in_sqrt)
 
     def init(params: Tree) -> ScaleByAdaDeltaState:
         e_g, e_x = (full_like(name, params, squares=True) for _ in range(2))
@@ -93,7 +94,8 @@ def adadelta(
 
     Raises:
         DomainError: an argument lies outside its domain.
-        DtypeError: an argument is no number. ``init`` raises it for float16, which cannot hold a.
+        DtypeError: an argument is no number, or no bool. ``init`` raises it for float16, which
+            cannot hold a.
         TreeError: the update raises it where it is given no parameters, even if λ = 0, as in
             optax.
 

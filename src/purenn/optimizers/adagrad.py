@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from purenn.contract import check_number
-from purenn.optimizers._common import ScalarOrSchedule, check_state, full_like
+from purenn.optimizers._common import ScalarOrSchedule, check_bools, check_state, full_like
 from purenn.optimizers._moments import root
 from purenn.optimizers._sweep import Blocks, Sweep
 from purenn.optimizers.base import GradientTransformation, chain, swept
@@ -30,6 +30,7 @@ def scale_by_rss(
     name = "scale_by_rss"
     start = check_number(name, "initial_accumulator_value", initial_accumulator_value, ge=0)
     eps = check_number(name, "eps", eps, ge=0)
+    check_bools(name, eps_in_sqrt=eps_in_sqrt)
 
     def init(params: Tree) -> ScaleByRssState:
         return ScaleByRssState(full_like(name, params, start, squares=True))
@@ -84,7 +85,8 @@ def adagrad(
 
     Raises:
         DomainError: an argument lies outside its domain.
-        DtypeError: an argument is no number. ``init`` raises it for float16, which cannot hold a.
+        DtypeError: an argument is no number, or no bool. ``init`` raises it for float16, which
+            cannot hold a.
 
     Duchi, Hazan & Singer, *Adaptive subgradient methods for online learning and stochastic
     optimization*, JMLR 12 (2011), figure 1 with diagonal matrices.

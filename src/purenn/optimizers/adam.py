@@ -7,6 +7,7 @@ from numpy.typing import DTypeLike
 from purenn.contract import check_floating_dtype
 from purenn.optimizers._common import (
     ScalarOrSchedule,
+    check_bools,
     check_state,
     counted,
     full_like,
@@ -51,6 +52,7 @@ def scale_by_adam(
     name = "scale_by_adam"
     b1, b2, eps, eps_root = check_moments(name, b1, b2, eps, eps_root)
     check_floating_dtype(name, "mu_dtype", mu_dtype)
+    check_bools(name, nesterov=nesterov, eps_before_correction=eps_before_correction)
 
     def init(params: Tree) -> ScaleByAdamState:
         mu = full_like(name, params, dtype=mu_dtype)
@@ -117,7 +119,8 @@ def adam(
 
     Raises:
         DomainError: an argument lies outside its domain.
-        DtypeError: an argument is no number. ``init`` raises it for float16, which cannot hold v.
+        DtypeError: an argument is no number, or no bool. ``init`` raises it for float16, which
+            cannot hold v.
 
     Kingma & Ba, *Adam: a method for stochastic optimization*, ICLR 2015, arXiv:1412.6980.
     """
@@ -162,7 +165,7 @@ def adamw(
 
     Raises:
         DomainError: an argument lies outside its domain.
-        DtypeError: an argument is no number.
+        DtypeError: an argument is no number, or no bool.
         TreeError: the update raises it where it is given no parameters.
 
     Loshchilov & Hutter, *Decoupled weight decay regularization*, ICLR 2019, arXiv:1711.05101.

@@ -6,6 +6,7 @@ import numpy as np
 
 from purenn.optimizers._common import (
     ScalarOrSchedule,
+    check_bools,
     check_state,
     counted,
     full_like,
@@ -31,6 +32,7 @@ def scale_by_adamax(
     """What :func:`adamax` does before the learning rate; the arguments are its."""
     name = "scale_by_adamax"
     b1, b2, eps, _ = check_moments(name, b1, b2, eps)
+    check_bools(name, eps_in_max=eps_in_max)
 
     def init(params: Tree) -> ScaleByAdamState:
         return ScaleByAdamState(zero(), full_like(name, params), full_like(name, params))
@@ -90,7 +92,7 @@ def adamax(
 
     Raises:
         DomainError: an argument lies outside its domain.
-        DtypeError: an argument is no number.
+        DtypeError: an argument is no number, or no bool.
 
     Kingma & Ba, *Adam: a method for stochastic optimization*, ICLR 2015, arXiv:1412.6980,
     section 7.1.

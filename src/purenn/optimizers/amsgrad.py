@@ -9,6 +9,7 @@ from purenn.contract import check_floating_dtype
 from purenn.errors import DomainError
 from purenn.optimizers._common import (
     ScalarOrSchedule,
+    check_bools,
     check_state,
     counted,
     full_like,
@@ -54,6 +55,10 @@ def scale_by_amsgrad(
     name = "scale_by_amsgrad"
     b1, b2, eps, eps_root = check_moments(name, b1, b2, eps, eps_root)
     check_floating_dtype(name, "mu_dtype", mu_dtype)
+    check_bools(
+        name, bias_correction_mu=bias_correction_mu, bias_correction_nu=bias_correction_nu,
+        max_before_correction=max_before_correction, eps_before_correction=eps_before_correction,
+    )  # fmt: skip
     if eps_before_correction and not max_before_correction:
         raise DomainError(
             f"{name}: eps_before_correction is True, but max_before_correction is not: the "
@@ -146,7 +151,8 @@ def amsgrad(
 
     Raises:
         DomainError: an argument lies outside its domain.
-        DtypeError: an argument is no number. ``init`` raises it for float16, which cannot hold v.
+        DtypeError: an argument is no number, or no bool. ``init`` raises it for float16, which
+            cannot hold v.
 
     Reddi, Kale & Kumar, *On the convergence of Adam and beyond*, ICLR 2018, arXiv:1904.09237.
     """

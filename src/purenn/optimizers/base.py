@@ -9,11 +9,13 @@ or the last two lines in one pass through memory::
     params, opt_state = apply_gradients(optimizer, grads, opt_state, params)
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from purenn import tree
 from purenn.errors import DtypeError, TreeError
+from purenn.optimizers._common import check_state
 from purenn.optimizers._sweep import Sweep
 from purenn.tree import Tree
 
@@ -24,12 +26,11 @@ class GradientTransformation(NamedTuple):
     Attributes:
         init: ``params -> opt_state``. It raises DtypeError, naming the path, where a parameter is
             no array of a floating dtype.
-        update: ``(grads, opt_state, params=None, *, donate=False, **extra) -> (updates,
-            opt_state)``. With ``donate`` the arrays of ``grads`` and ``opt_state`` are written to:
-            what is returned is in them. What a transformation may want to know besides, as the
-            loss, is passed on in ``extra``. It raises TreeError, ShapeError or DtypeError, naming
-            the path, where the trees do not fit each other, and DomainError where an array of
-            ``opt_state`` that is donated is read-only or shares memory with another.
+        update: ``(grads, opt_state, params=None, *, donate=False) -> (updates, opt_state)``. With
+            ``donate`` the arrays of ``grads`` and ``opt_state`` are written to: what is returned is
+            in them. It raises TreeError, ShapeError or DtypeError, naming the path, where the trees
+            do not fit each other, DomainError where an array of ``opt_state`` that is donated is
+            read-only or shares memory with another, and DtypeError for other keywords.
         sweep: How :func:`chain` does it in one pass through memory with its neighbours; None for
             what cannot be done so, as a pair of your own, which needs no more than
             ``update(grads, opt_state, params)``.
@@ -45,7 +46,7 @@ class GradientTransformationExtraArgs(GradientTransformation):
 
     ``value`` is the loss at ``params``, and ``value_and_grad_fn`` gives the loss and the gradients
     at others, ``params -> (value, grads)``. :func:`purenn.training.train_step` passes both. In a
-    chain the update is given ``donate`` as well.
+    chain the update is given ``donate`` as well, and whatever other keywords there are.
     """
 
 
@@ -56,8 +57,10 @@ class EmptyState(NamedTuple):
 def check_transformation(name: str, argument: str, value: Any) -> None:
     """Refuse what is no transformation."""
     if not isinstance(value, GradientTransformation):
+        called = getattr(value, "__name__", "") if inspect.isfunction(value) else ""
         raise DtypeError(
             f"{name}: {argument} is a {type(value).__name__}, expected a GradientTransformation"
+            + (f"; did you mean {called}(...)?" if called.isidentifier() else "")
         )
 
 
@@ -71,31 +74,42 @@ def check_without_extra(name: str, argument: str, value: Any) -> None:
         )
 
 
+def check_extra(kind: type[GradientTransformation], extra: dict[str, Any]) -> None:
+    """Refuse keywords that nobody would look at."""
+    if extra and not issubclass(kind, GradientTransformationExtraArgs):
+        raise DtypeError(
+            f"update: got {sorted(extra)}, which this optimizer does not take; besides trees it "
+            "takes donate"
+        )
+
+
 def swept(
-    init: Callable[[Tree], Any], sweep: Callable[[Sweep, Any], Any]
+    init: Callable[[Tree], Any],
+    sweep: Callable[[Sweep, Any], Any],
+    kind: type[GradientTransformation] = GradientTransformation,
 ) -> GradientTransformation:
     """Make a transformation of what it does in a sweep, ``(run, state) -> state``."""
 
     def update(
         grads: Tree, state: Any, params: Tree = None, *, donate: bool = False, **extra: Any
     ) -> tuple[Tree, Any]:
+        check_extra(kind, extra)
         run = Sweep(grads, params, {"opt_state": state} if donate else None, extra)
         state = sweep(run, state)
         return run.updates(), state
 
-    return GradientTransformation(init, update, sweep)
+    return kind(init, update, sweep)
 
 
-def stateless(sweep: Callable[[Sweep], None]) -> GradientTransformation:
+def stateless(name: str, sweep: Callable[[Sweep], None]) -> GradientTransformation:
     """Make a transformation that remembers nothing."""
 
     def init(params: Tree) -> EmptyState:
-        tree.check_floats("init", "params", params)
+        tree.check_floats(name, "params", params)
         return EmptyState()
 
-    def advance(run: Sweep, state: Any) -> EmptyState:
-        if type(state) is not EmptyState:
-            raise TreeError(f"opt_state is {_told(state)}, expected an EmptyState")
+    def advance(run: Sweep, state: EmptyState) -> EmptyState:
+        check_state(name, state, EmptyState)
         sweep(run)
         return state
 
@@ -136,10 +150,9 @@ def chain(*transformations: GradientTransformation) -> GradientTransformation:
             )
         return tuple([advance(part, run, state[i]) for i, part in enumerate(transformations)])
 
-    whole = swept(init, sweep)
     if any(isinstance(part, GradientTransformationExtraArgs) for part in transformations):
-        return GradientTransformationExtraArgs(*whole)
-    return whole
+        return swept(init, sweep, GradientTransformationExtraArgs)
+    return swept(init, sweep)
 
 
 def _told(state: Any) -> str:
@@ -148,7 +161,7 @@ def _told(state: Any) -> str:
 
 def identity() -> GradientTransformation:
     """Leave the updates as they are."""
-    return stateless(lambda run: None)
+    return stateless("identity", lambda run: None)
 
 
 def apply_gradients(
@@ -169,16 +182,19 @@ def apply_gradients(
         params: Parameters.
         donate: Whether the arrays of ``opt_state`` and ``params``, and where need be those of
             ``grads``, are written to, so that no others of their size are allocated.
-        extra: What the optimizer may want to know besides.
+        extra: What a GradientTransformationExtraArgs wants to know besides.
 
     Returns:
         ``(params, opt_state)`` after the step.
 
     Raises:
         TreeError, ShapeError, DtypeError: the trees do not fit; the message names the path.
+        DtypeError: ``optimizer`` is none, or does not take ``extra``.
         DomainError: an array that is donated is read-only, or shares memory with another: nothing
             has been written by then.
     """
+    check_transformation("apply_gradients", "optimizer", optimizer)
+    check_extra(type(optimizer), extra)
     donated = {"opt_state": opt_state, "params": params} if donate else None
     run = Sweep(grads, params, donated, extra)
     opt_state = advance(optimizer, run, opt_state)

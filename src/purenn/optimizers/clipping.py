@@ -32,7 +32,7 @@ def clip(max_delta: float | int) -> GradientTransformation:
     def sweep(run: Sweep) -> None:
         run.each(kernel)
 
-    return stateless(sweep)
+    return stateless("clip", sweep)
 
 
 def clip_by_block_rms(threshold: float | int) -> GradientTransformation:
@@ -52,7 +52,7 @@ def clip_by_block_rms(threshold: float | int) -> GradientTransformation:
     def factor(u: Array) -> float:
         return _within(bound, tree.norm(u) / math.sqrt(max(u.size, 1)))
 
-    return stateless(lambda run: scale_each(run, factor))
+    return stateless("clip_by_block_rms", lambda run: scale_each(run, factor))
 
 
 def clip_by_global_norm(max_norm: float | int) -> GradientTransformation:
@@ -78,7 +78,7 @@ def clip_by_global_norm(max_norm: float | int) -> GradientTransformation:
         factor = _within(bound, tree.norm(run.values()))
         scale_each(run, lambda u: factor)
 
-    return stateless(sweep)
+    return stateless("clip_by_global_norm", sweep)
 
 
 def scale_each(run: Sweep, factor: Callable[..., float], *rest: Tree) -> None:

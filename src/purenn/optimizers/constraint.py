@@ -12,7 +12,7 @@ from purenn.ops.normalization import max_norm as shrunk
 from purenn.optimizers._blocks import BLOCK
 from purenn.optimizers._sweep import Blocks, Sweep
 from purenn.optimizers.base import GradientTransformation, stateless
-from purenn.optimizers.masking import Mask, masked
+from purenn.optimizers.masking import Mask, masked_by
 from purenn.regularizers import is_weight
 from purenn.tree import Path
 from purenn.typing import Array
@@ -65,4 +65,4 @@ def keep_max_norm(max_norm: float | int = 2.0, mask: Mask = is_weight) -> Gradie
         run.each(passed)
         tree.map_with_path(project, run.params_tree(), run.updates())
 
-    return masked(stateless(sweep), mask)
+    return masked_by(name, "mask", stateless(name, sweep), mask)

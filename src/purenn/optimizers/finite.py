@@ -84,7 +84,7 @@ def apply_if_finite(
             counted(streak), np.array(is_finite), counted(total + (not is_finite)), inner_state
         )
 
-    return type(inner)(*swept(init, sweep))
+    return swept(init, sweep, type(inner))
 
 
 def zero_nans() -> GradientTransformation:
@@ -136,7 +136,7 @@ def raise_if_not_finite() -> GradientTransformation:
             f"{u[where]}, expected finite numbers; {np.count_nonzero(bad)} of {u.size} are not"
         )
 
-    return stateless(lambda run: tree.map_with_path(check, run.updates()))
+    return stateless("raise_if_not_finite", lambda run: tree.map_with_path(check, run.updates()))
 
 
 @np.errstate(all="ignore")

@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 
 from purenn import tree
 from purenn.contract import check_floating_dtype, check_function, check_number
-from purenn.errors import DomainError, TreeError
+from purenn.errors import DomainError, DtypeError, TreeError
 from purenn.optimizers._common import Schedule, check_state, counted, steps, zero
 from purenn.optimizers._sweep import Sweep
 from purenn.optimizers.base import GradientTransformation, advance, swept
@@ -63,8 +63,9 @@ def inject_hyperparams(
             parameters', and at least float32.
 
     Raises:
-        DtypeError: ``inner_factory`` is no function, or ``hyperparam_dtype`` no floating dtype; the
-            factory raises it for an array with axes, and the update where a value is no number.
+        DtypeError: ``inner_factory`` is no function, ``static_args`` are no names, or
+            ``hyperparam_dtype`` is no floating dtype; the factory raises it for an array with axes
+            or a function that is no schedule, and the update where a value is no number.
         DomainError: ``inner_factory`` has no argument of a name in ``static_args``; what it raises
             for a value outside its domain, the factory, ``init`` and the update raise.
         TreeError: the update raises it where the state has other hyperparameters.
@@ -73,7 +74,11 @@ def inject_hyperparams(
     check_function(name, "inner_factory", inner_factory)
     check_floating_dtype(name, "hyperparam_dtype", hyperparam_dtype)
     signature = inspect.signature(inner_factory)
-    static = {static_args} if isinstance(static_args, str) else {*static_args}
+    names = [static_args] if isinstance(static_args, str) else static_args
+    names = [*names] if isinstance(names, Iterable) else [None]
+    if not all(isinstance(key, str) for key in names):
+        raise DtypeError(f"{name}: static_args is {static_args!r}, expected names of arguments")
+    static = {*names}
     if not static <= {*signature.parameters}:
         raise DomainError(
             f"{name}: static_args has {sorted(static - {*signature.parameters})}, expected some of "
@@ -107,8 +112,7 @@ def inject_hyperparams(
             dtype = hyperparam_dtype or np.result_type(np.float32, *dtypes)
             found = {key: _number(name, key, given[key], dtype) for key in numbers}
             for key, schedule in schedules.items():
-                step = counts[key]
-                found[key] = _number(name, f"{key}({step})", schedule(step), dtype)
+                found[key] = _scheduled(name, key, schedule, counts[key], dtype)
             return found
 
         def init(params: Tree) -> InjectStatefulHyperparamsState:
@@ -146,9 +150,19 @@ def inject_hyperparams(
             )
 
         first = made(values(numbers, dict.fromkeys(schedules, 0), [np.dtype(np.float64)]))
-        return type(first)(*swept(init, sweep))
+        return swept(init, sweep, type(first))
 
     return factory
+
+
+def _scheduled(name: str, key: str, schedule: Schedule, step: int, dtype: DTypeLike) -> Array:
+    try:
+        return _number(name, f"{key}({step})", schedule(step), dtype)
+    except (TypeError, AttributeError, LookupError) as error:
+        told = error if isinstance(error, DtypeError) else f"{name}: {key}({step}) raises {error!r}"
+        raise DtypeError(
+            f"{told}; a function is a schedule of the step unless static_args has {key!r}"
+        ) from error
 
 
 def _number(name: str, argument: str, value: Any, dtype: DTypeLike) -> Array:

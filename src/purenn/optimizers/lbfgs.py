@@ -26,6 +26,7 @@ from purenn.contract import check_floating, check_function, check_integer, check
 from purenn.errors import DomainError, DtypeError, ShapeError
 from purenn.optimizers._common import (
     ScalarOrSchedule,
+    check_bools,
     check_state,
     counted,
     full_like,
@@ -38,8 +39,10 @@ from purenn.optimizers.base import (
     GradientTransformation,
     GradientTransformationExtraArgs,
     apply_updates,
+    check_extra,
 )
 from purenn.optimizers.line_search import LineSearchResult, wolfe_line_search
+from purenn.schedules._step import without_dimensions
 from purenn.tree import Path, Tree
 from purenn.typing import Array
 
@@ -122,9 +125,11 @@ def scale_by_lbfgs(
         donate: bool = False,
         **extra: Any,
     ) -> tuple[Tree, ScaleByLBFGSState]:
+        check_extra(GradientTransformation, extra)
         check_state("scale_by_lbfgs", state, ScaleByLBFGSState)
         count = steps("scale_by_lbfgs", state.count)
         tree.check_like("grads", grads, state.updates)
+        tree.check_floats("scale_by_lbfgs", "params", params)
         tree.check_like("params", params, state.params)
         if donate:
             check_donated({"opt_state": state}, kept=tree.leaves(params))
@@ -169,7 +174,7 @@ def lbfgs(
     first = _init("lbfgs", memory_size, scale_init_precond)
     rate = 1.0 if learning_rate is None else learning_rate
     if not callable(rate):
-        check_number("lbfgs", "learning_rate", rate, gt=0)
+        check_number("lbfgs", "learning_rate", without_dimensions(rate), gt=0)
     check_function("lbfgs", "linesearch", linesearch)
 
     def init(params: Tree) -> LBFGSState:
@@ -190,6 +195,7 @@ def lbfgs(
         check_function("lbfgs", "value_and_grad_fn", value_and_grad_fn)
         count = steps("lbfgs", state.memory.count)
         tree.check_like("grads", grads, state.memory.updates)
+        tree.check_floats("lbfgs", "params", params)
         tree.check_like("params", params, state.memory.params)
         if donate:
             check_donated({"opt_state": state}, kept=tree.leaves(params))
@@ -254,8 +260,7 @@ def _init(
     name: str, memory_size: int, scale_init_precond: bool
 ) -> Callable[[Tree], ScaleByLBFGSState]:
     size = check_integer(name, "memory_size", memory_size, least=1)
-    if not isinstance(scale_init_precond, bool):
-        raise DtypeError(f"{name}: scale_init_precond is {scale_init_precond!r}, expected a bool")
+    check_bools(name, scale_init_precond=scale_init_precond)
 
     def init(params: Tree) -> ScaleByLBFGSState:
         return ScaleByLBFGSState(

@@ -46,20 +46,35 @@ def masked(inner: GradientTransformation, mask: Mask) -> GradientTransformation:
 
     Raises:
         TreeError: ``init`` and the update raise it where a tree of booleans does not fit.
-        DtypeError: they raise it where the mask gives anything but booleans; ``inner`` is no
-            transformation, or one that needs the loss at other parameters, all of which are moved.
+        DtypeError: they raise it where the mask gives anything but booleans, or is a function that
+            cannot take a path; ``inner`` is no transformation, or one that needs the loss at other
+            parameters, all of which are moved.
     """
-    check_without_extra("masked", "inner", inner)
-    is_chosen = _by_path("masked", "mask", mask)
+    return masked_by("masked", "mask", inner, mask)
+
+
+def masked_by(
+    name: str, argument: str, inner: GradientTransformation, mask: Mask
+) -> GradientTransformation:
+    """:func:`masked`, where the mask is this argument of this function."""
+    check_without_extra(name, "inner", inner)
+    is_chosen = _by_path(name, argument, mask)
 
     def chosen(path: Path) -> bool:
         found = is_chosen(path)
         if not isinstance(found, bool | np.bool_):
             raise DtypeError(
-                f"masked: mask at {tree.show(path) or 'the root'} is {found!r}, expected a bool"
+                f"{name}: {argument} at {tree.show(path) or 'the root'} is {found!r}, expected a "
+                f"bool{_OF_A_PATH if callable(mask) else ''}"
             )
         return bool(found)
 
+    return _checked(name, argument, mask, _within(inner, chosen))
+
+
+def _within(
+    inner: GradientTransformation, chosen: Callable[[Path], bool]
+) -> GradientTransformation:
     def init(params: Tree) -> MaskedState:
         return MaskedState(
             inner.init(
@@ -88,21 +103,24 @@ def partition(
             parameters, in which one may stand for a whole subtree.
 
     Raises:
-        DomainError: ``init`` and the update raise it where a leaf has a label that is not in
-            ``transforms``.
+        DomainError: ``transforms`` is empty; ``init`` and the update raise it where a leaf has a
+            label that is not in there.
         TreeError: they raise it where a tree of labels does not fit.
         DtypeError: ``transforms`` has anything but transformations, or one that needs the loss at
-            other parameters.
+            other parameters; ``init`` and the update raise it where a function of labels cannot
+            take a path.
     """
     if not isinstance(transforms, Mapping):
         raise DtypeError(f"partition: transforms is a {type(transforms).__name__}, expected a dict")
+    if not transforms:
+        raise DomainError("partition: transforms is empty, expected a transformation per label")
     for label, part in transforms.items():
         check_without_extra("partition", f"transforms[{label!r}]", part)
     label_of = _by_path("partition", "param_labels", param_labels)
 
     def known(path: Path) -> Any:
         label = label_of(path)
-        if label not in transforms:
+        if not isinstance(label, Hashable) or label not in transforms:
             raise DomainError(
                 f"partition: params{tree.show(path)} has the label {label!r}, expected one of "
                 f"{[*transforms]}"
@@ -112,7 +130,7 @@ def partition(
     def is_in(label: Any) -> Callable[[Path], bool]:
         return lambda path: bool(known(path) == label)
 
-    parts = {label: masked(part, is_in(label)) for label, part in transforms.items()}
+    parts = {label: _within(part, is_in(label)) for label, part in transforms.items()}
 
     def init(params: Tree) -> PartitionState:
         return PartitionState({label: part.init(params) for label, part in parts.items()})
@@ -127,7 +145,7 @@ def partition(
             {label: advance(part, run, state.inner_states[label]) for label, part in parts.items()}
         )
 
-    return swept(init, sweep)
+    return _checked("partition", "param_labels", param_labels, swept(init, sweep))
 
 
 def set_to_zero() -> GradientTransformation:
@@ -140,7 +158,7 @@ def set_to_zero() -> GradientTransformation:
     def sweep(run: Sweep) -> None:
         run.each(kernel)
 
-    return stateless(sweep)
+    return stateless("set_to_zero", sweep)
 
 
 def freeze(mask: Mask) -> GradientTransformation:
@@ -149,13 +167,22 @@ def freeze(mask: Mask) -> GradientTransformation:
     It belongs at the end of a chain: what comes after could move them again, as weight decay does.
     The arguments and what is raised are those of :func:`masked`.
     """
-    return masked(set_to_zero(), mask)
+    return masked_by("freeze", "mask", set_to_zero(), mask)
 
 
 def _by_path(name: str, argument: str, choice: Any) -> Callable[[Path], Any]:
     """A function of the path as it is, a tree as a function of the path."""
     if callable(choice):
-        return choice  # type: ignore[no-any-return]
+
+        def called(path: Path) -> Any:
+            try:
+                return choice(path)
+            except (AttributeError, TypeError) as error:
+                raise DtypeError(
+                    f"{name}: {argument} of the path {path} raises {error!r}{_OF_A_PATH}"
+                ) from error
+
+        return called
 
     def found(path: Path) -> Any:
         node: Any = choice
@@ -173,3 +200,30 @@ def _by_path(name: str, argument: str, choice: Any) -> Callable[[Path], Any]:
         return node
 
     return found
+
+
+_OF_A_PATH = "; a function gets the path of one leaf, and not the tree"
+
+
+def _checked(
+    name: str, argument: str, choice: Any, transformation: GradientTransformation
+) -> GradientTransformation:
+    """Refuse in ``init`` a tree that goes on where the parameters do not."""
+
+    def check(path: Path, node: Any, params: Tree) -> None:
+        mine, theirs = tree.children(node), tree.children(params)
+        if mine is None or theirs is None:
+            return
+        for step, child in mine.items():
+            if step not in theirs:
+                where = tree.show((*path, step))
+                raise TreeError(
+                    f"{name}: {argument} has something at {where}, where params has not"
+                )
+            check((*path, step), child, theirs[step])
+
+    def init(params: Tree) -> Any:
+        check((), choice, params)
+        return transformation.init(params)
+
+    return transformation._replace(init=init)

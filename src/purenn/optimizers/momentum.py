@@ -9,6 +9,7 @@ from purenn.contract import check_floating_dtype, check_number
 from purenn.errors import DomainError
 from purenn.optimizers._common import (
     ScalarOrSchedule,
+    check_bools,
     check_state,
     counted,
     full_like,
@@ -51,6 +52,7 @@ def trace(
         DtypeError: ``accumulator_dtype`` is no floating dtype.
     """
     mu = check_number("trace", "decay", decay, ge=0, lt=1)
+    check_bools("trace", nesterov=nesterov)
     check_floating_dtype("trace", "accumulator_dtype", accumulator_dtype)
 
     def init(params: Tree) -> TraceState:
@@ -87,6 +89,7 @@ def ema(
         DtypeError: ``accumulator_dtype`` is no floating dtype.
     """
     beta = check_number("ema", "decay", decay, ge=0, lt=1)
+    check_bools("ema", debias=debias)
     check_floating_dtype("ema", "accumulator_dtype", accumulator_dtype)
 
     def init(params: Tree) -> EmaState:
@@ -142,7 +145,7 @@ def sgd(
 
     Raises:
         DomainError: an argument lies outside its domain.
-        DtypeError: an argument is no number.
+        DtypeError: an argument is no number, or no bool.
 
     Polyak, USSR Comp. Math. 4 (1964); Nesterov, Doklady AN SSSR 269 (1983); Sutskever, Martens,
     Dahl & Hinton, *On the importance of initialization and momentum in deep learning*, ICML 2013.
@@ -163,8 +166,11 @@ def rate_and_momentum(
     rate_in_momentum: bool,
 ) -> list[GradientTransformation]:
     """The last two parts of a chain, in the order that is asked for; the arguments are sgd's."""
+    check_bools(name, nesterov=nesterov, rate_in_momentum=rate_in_momentum)
     if nesterov and momentum is None:
         raise DomainError(f"{name}: nesterov looks ahead by the momentum, which is None")
+    if momentum is not None:
+        check_number(name, "momentum", momentum, ge=0, lt=1)
     rate = scale_by_learning_rate(learning_rate)
     memory = identity() if momentum is None else trace(momentum, nesterov, accumulator_dtype)
     return [rate, memory] if rate_in_momentum else [memory, rate]

@@ -10,6 +10,7 @@ from purenn.contract import check_floating_dtype, check_number
 from purenn.errors import DomainError
 from purenn.optimizers._common import (
     ScalarOrSchedule,
+    check_bools,
     check_state,
     counted,
     full_like,
@@ -54,6 +55,7 @@ def scale_by_nadam(
 ) -> GradientTransformation:
     """What :func:`nadam` does before the learning rate; the arguments are its."""
     name = "scale_by_nadam"
+    check_bools(name, as_published=as_published)
     if momentum_decay is None:
         if as_published:
             raise DomainError(f"{name}: as_published is True, but momentum_decay is None")
@@ -144,7 +146,8 @@ def nadam(
 
     Raises:
         DomainError: an argument lies outside its domain.
-        DtypeError: an argument is no number. ``init`` raises it for float16, which cannot hold v.
+        DtypeError: an argument is no number, or no bool. ``init`` raises it for float16, which
+            cannot hold v.
 
     Dozat, *Incorporating Nesterov momentum into Adam*, ICLR 2016 workshop.
     """
@@ -186,7 +189,7 @@ def nadamw(
 
     Raises:
         DomainError: an argument lies outside its domain.
-        DtypeError: an argument is no number.
+        DtypeError: an argument is no number, or no bool.
         TreeError: the update raises it where it is given no parameters.
 
     Loshchilov & Hutter, *Decoupled weight decay regularization*, ICLR 2019, arXiv:1711.05101.

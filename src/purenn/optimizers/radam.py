@@ -8,6 +8,7 @@ import numpy as np
 from purenn.contract import check_number
 from purenn.optimizers._common import (
     ScalarOrSchedule,
+    check_bools,
     check_state,
     counted,
     full_like,
@@ -42,6 +43,7 @@ def scale_by_radam(
     """What :func:`radam` does before the learning rate; the arguments are its."""
     name = "scale_by_radam"
     b1, b2, eps, eps_root = check_moments(name, b1, b2, eps, eps_root)
+    check_bools(name, nesterov=nesterov, eps_before_correction=eps_before_correction)
     threshold = check_number(name, "threshold", threshold, ge=4)
 
     def init(params: Tree) -> ScaleByAdamState:
@@ -132,7 +134,8 @@ def radam(
 
     Raises:
         DomainError: an argument lies outside its domain.
-        DtypeError: an argument is no number. ``init`` raises it for float16, which cannot hold v.
+        DtypeError: an argument is no number, or no bool. ``init`` raises it for float16, which
+            cannot hold v.
 
     Liu, Jiang, He, Chen, Liu, Gao & Han, *On the variance of the adaptive learning rate and
     beyond*, ICLR 2020, arXiv:1908.03265.

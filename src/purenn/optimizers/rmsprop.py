@@ -8,6 +8,7 @@ import numpy as np
 from purenn.contract import check_number
 from purenn.optimizers._common import (
     ScalarOrSchedule,
+    check_bools,
     check_state,
     counted,
     full_like,
@@ -58,6 +59,7 @@ def scale_by_rms(
     bias_correction: bool = False,
 ) -> GradientTransformation:
     """What :func:`rmsprop` does before the learning rate; the arguments are its."""
+    check_bools("scale_by_rms", eps_in_sqrt=eps_in_sqrt, bias_correction=bias_correction)
     state = ScaleByRmsWithCountState if bias_correction else ScaleByRmsState
     return _divided("scale_by_rms", state, decay, eps, initial_scale, eps_in_sqrt)
 
@@ -70,6 +72,7 @@ def scale_by_stddev(
     bias_correction: bool = False,
 ) -> GradientTransformation:
     """What :func:`rmsprop` does before the learning rate if it is centered."""
+    check_bools("scale_by_stddev", eps_in_sqrt=eps_in_sqrt, bias_correction=bias_correction)
     state = ScaleByRStdDevWithCountState if bias_correction else ScaleByRStdDevState
     return _divided("scale_by_stddev", state, decay, eps, initial_scale, eps_in_sqrt)
 
@@ -175,11 +178,13 @@ def rmsprop(
 
     Raises:
         DomainError: an argument lies outside its domain.
-        DtypeError: an argument is no number. ``init`` raises it for float16, which cannot hold v.
+        DtypeError: an argument is no number, or no bool. ``init`` raises it for float16, which
+            cannot hold v.
 
     Hinton, Srivastava & Swersky, *Neural networks for machine learning*, lecture 6, 2012; centered:
     Graves, *Generating sequences with recurrent neural networks*, 2013, arXiv:1308.0850.
     """
+    check_bools("rmsprop", centered=centered)
     scaling = scale_by_stddev if centered else scale_by_rms
     scaled = scaling(decay, eps, initial_scale, eps_in_sqrt, bias_correction)
     return chain(

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from purenn.contract import check_number
-from purenn.optimizers._common import check_state, full_like
+from purenn.optimizers._common import check_bools, check_state, full_like
 from purenn.optimizers._sweep import Blocks, Sweep
 from purenn.optimizers.base import GradientTransformation, chain, swept
 from purenn.optimizers.scaling import scale
@@ -31,6 +31,7 @@ def scale_by_rprop(
 ) -> GradientTransformation:
     """What :func:`rprop` does before it turns around; the arguments are its."""
     name = "scale_by_rprop"
+    check_bools(name, delayed=delayed)
     eta_minus = check_number(name, "eta_minus", eta_minus, gt=0, le=1)
     eta_plus = check_number(name, "eta_plus", eta_plus, ge=1)
     low = check_number(name, "min_step_size", min_step_size, ge=0)
@@ -114,7 +115,7 @@ def rprop(
 
     Raises:
         DomainError: an argument lies outside its domain.
-        DtypeError: an argument is no number.
+        DtypeError: an argument is no number, or no bool.
 
     Riedmiller & Braun, *A direct adaptive method for faster backpropagation learning: the RPROP
     algorithm*, ICNN 1993; Igel & Hüsken, *Improving the Rprop learning algorithm*, NC 2000.

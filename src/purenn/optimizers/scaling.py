@@ -7,6 +7,7 @@ from purenn.contract import check_function, check_number
 from purenn.optimizers._common import (
     ScalarOrSchedule,
     Schedule,
+    check_bools,
     check_scalar_or_schedule,
     check_state,
     counted,
@@ -16,6 +17,7 @@ from purenn.optimizers._common import (
 )
 from purenn.optimizers._sweep import Sweep
 from purenn.optimizers.base import GradientTransformation, identity, stateless, swept
+from purenn.schedules._step import without_dimensions
 from purenn.tree import Tree
 from purenn.typing import Array
 
@@ -37,7 +39,7 @@ def scale(step_size: float | int) -> GradientTransformation:
         DtypeError: it is no number.
     """
     factor = check_number("scale", "step_size", step_size)
-    return stateless(lambda run: run.scale(factor))
+    return stateless("scale", lambda run: run.scale(factor))
 
 
 def scale_by_schedule(step_size_fn: Schedule) -> GradientTransformation:
@@ -60,7 +62,9 @@ def scale_by_schedule(step_size_fn: Schedule) -> GradientTransformation:
     def sweep(run: Sweep, state: ScaleByScheduleState) -> ScaleByScheduleState:
         check_state(name, state, ScaleByScheduleState)
         count = steps(name, state.count)
-        run.scale(check_number(name, f"step_size_fn({count})", step_size_fn(count)))
+        run.scale(
+            check_number(name, f"step_size_fn({count})", without_dimensions(step_size_fn(count)))
+        )
         return ScaleByScheduleState(counted(count + 1))
 
     return swept(init, sweep)
@@ -84,8 +88,9 @@ def scale_by_learning_rate(
         return identity()
     name = "scale_by_learning_rate"
     check_scalar_or_schedule(name, "learning_rate", learning_rate)
+    check_bools(name, flip_sign=flip_sign)
     sign = -1 if flip_sign else 1
     if not callable(learning_rate):
-        return scale(sign * learning_rate)
+        return scale(sign * float(learning_rate))
     schedule = learning_rate
     return scale_by_schedule(lambda count: sign * scalar_at(name, "learning_rate", schedule, count))

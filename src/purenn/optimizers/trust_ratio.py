@@ -7,7 +7,7 @@ from purenn.optimizers._sweep import Sweep
 from purenn.optimizers.adam import scale_by_adam
 from purenn.optimizers.base import GradientTransformation, chain, stateless
 from purenn.optimizers.clipping import scale_each
-from purenn.optimizers.masking import Mask, masked
+from purenn.optimizers.masking import Mask, masked_by
 from purenn.optimizers.momentum import trace
 from purenn.optimizers.scaling import scale_by_learning_rate
 from purenn.optimizers.weight_decay import add_decayed_weights
@@ -44,7 +44,7 @@ def scale_by_trust_ratio(
         run.params()
         scale_each(run, ratio, run.params_tree())
 
-    return stateless(sweep)
+    return stateless(name, sweep)
 
 
 def lars(
@@ -78,16 +78,17 @@ def lars(
 
     Raises:
         DomainError: an argument lies outside its domain.
-        DtypeError: an argument is no number.
+        DtypeError: an argument is no number, or no bool.
         TreeError: the update raises it where it is given no parameters.
 
     You, Gitman & Ginsburg, *Large batch training of convolutional networks*, arXiv:1708.03888.
     """
+    check_number("lars", "momentum", momentum, ge=0, lt=1)
+    decay = add_decayed_weights(weight_decay)
+    ratio = scale_by_trust_ratio(trust_coefficient=trust_coefficient, eps=eps)
     return chain(
-        add_decayed_weights(weight_decay, weight_decay_mask),
-        masked(
-            scale_by_trust_ratio(trust_coefficient=trust_coefficient, eps=eps), trust_ratio_mask
-        ),
+        masked_by("lars", "weight_decay_mask", decay, weight_decay_mask),
+        masked_by("lars", "trust_ratio_mask", ratio, trust_ratio_mask),
         scale_by_learning_rate(learning_rate),
         trace(momentum, nesterov),
     )

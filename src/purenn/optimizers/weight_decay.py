@@ -16,7 +16,7 @@ from purenn.optimizers._common import (
 )
 from purenn.optimizers._sweep import Blocks, Sweep
 from purenn.optimizers.base import EmptyState, GradientTransformation, swept
-from purenn.optimizers.masking import Mask, masked
+from purenn.optimizers.masking import Mask, masked_by
 from purenn.tree import Tree
 from purenn.typing import Array
 
@@ -71,4 +71,4 @@ def add_decayed_weights(
         return WeightDecaySchedule(counted(count + 1)) if callable(weight_decay) else state
 
     decayed = swept(init, sweep)
-    return decayed if mask is None else masked(decayed, mask)
+    return decayed if mask is None else masked_by(name, "mask", decayed, mask)

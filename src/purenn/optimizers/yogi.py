@@ -7,6 +7,7 @@ import numpy as np
 from purenn.contract import check_number
 from purenn.optimizers._common import (
     ScalarOrSchedule,
+    check_bools,
     check_state,
     counted,
     full_like,
@@ -39,6 +40,7 @@ def scale_by_yogi(
     """
     name = "scale_by_yogi"
     b1, b2, eps, eps_root = check_moments(name, b1, b2, eps, eps_root)
+    check_bools(name, bias_correction=bias_correction, eps_before_correction=eps_before_correction)
     start = check_number(name, "initial_accumulator_value", initial_accumulator_value, ge=0)
     start_of_mu = start if initial_mu is None else check_number(name, "initial_mu", initial_mu)
 
@@ -116,7 +118,8 @@ def yogi(
 
     Raises:
         DomainError: an argument lies outside its domain.
-        DtypeError: an argument is no number. ``init`` raises it for float16, which cannot hold v.
+        DtypeError: an argument is no number, or no bool. ``init`` raises it for float16, which
+            cannot hold v.
 
     Zaheer, Reddi, Sachan, Kale & Kumar, *Adaptive methods for nonconvex optimization*, NeurIPS
     2018.
