@@ -110,7 +110,19 @@ def test_each_step_draws_from_its_own_key() -> None:
 def test_arguments_of_the_wrong_kind_are_refused() -> None:
     model = serial(out=dense(2))
     loss = losses.squared_error
-    with pytest.raises(DtypeError, match="train_step: got a GradientTransformation and a"):
+    with pytest.raises(DtypeError, match="train_step: objective is a GradientTransformation, exp"):
         inspect.unwrap(train_step)(sgd(0.1), objective(model, loss))
+    with pytest.raises(DtypeError, match=r"train_step: optimizer is a .*; did you mean adam\("):
+        inspect.unwrap(train_step)(objective(model, loss), adam)
+    with pytest.raises(DtypeError, match=r"init_state: optimizer is a .*; did you mean adam\("):
+        inspect.unwrap(init_state)(model, adam, random.key(0), (4,))
+    with pytest.raises(DtypeError, match="train_step: donate is 'no', expected a bool"):
+        inspect.unwrap(train_step)(objective(model, loss), sgd(0.1), donate="no")
     with pytest.raises(DtypeError, match="input_shape is a int, expected a tuple"):
         inspect.unwrap(init_state)(model, sgd(0.1), random.key(0), 4)
+
+
+def test_a_step_from_parameters_alone_is_refused(unannotated: None) -> None:
+    step, start, epoch = draw_run(sgd(0.1))
+    with pytest.raises(DtypeError, match="step: state is a dict, expected a TrainState"):
+        step(start.params, epoch[0])

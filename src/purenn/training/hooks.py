@@ -10,10 +10,14 @@ from typing import Any
 import numpy as np
 
 from purenn import tree
+from purenn.contract import check_number
 from purenn.diagnostics import nonfinite
 from purenn.errors import DomainError, TreeError
+from purenn.optimizers import InjectStatefulHyperparamsState
+from purenn.schedules._step import without_dimensions
 from purenn.training.objective import Batch
-from purenn.training.step import Metrics, Step, TrainState
+from purenn.training.step import Metrics, Step, TrainState, check_train_state
+from purenn.tree import Path
 from purenn.typing import Params
 
 
@@ -25,20 +29,47 @@ def with_hyperparams(state: TrainState, **values: Any) -> TrainState:
         state = with_hyperparams(state, learning_rate=1e-4)
 
     Args:
-        state: Of an optimizer made by :func:`purenn.optimizers.inject_hyperparams`.
-        values: Numbers by name.
+        state: Of an optimizer made by :func:`purenn.optimizers.inject_hyperparams`, or that has
+            one as a part.
+        values: Numbers by name. What the hyperparameter must be besides, the next step checks.
 
     Raises:
-        TreeError: the optimizer has no hyperparameter of that name in its state.
+        TreeError: the optimizer has no hyperparameter of that name in its state, or several.
+        DomainError: a value is not finite, or the hyperparameter has a schedule.
+        DtypeError: a value is no number, or ``state`` no TrainState.
     """
-    known = getattr(state.opt_state, "hyperparams", {})
-    if not values.keys() <= known.keys():
-        raise TreeError(
-            f"with_hyperparams: got {sorted(values.keys() - known.keys())}, expected some of "
-            f"{sorted(known)}; inject_hyperparams puts them into the optimizer's state"
-        )
-    new = {name: np.asarray(value, known[name].dtype) for name, value in values.items()}
-    return state._replace(opt_state=state.opt_state._replace(hyperparams={**known, **new}))
+    name = "with_hyperparams"
+    check_train_state(name, state)
+    injected = [*_injected(state.opt_state)]
+    new: dict[Path, Any] = {}
+    for key, value in values.items():
+        places = [(path, its) for path, its in injected if key in its.hyperparams]
+        if not places:
+            known = sorted({key for _, its in injected for key in its.hyperparams})
+            raise TreeError(
+                f"{name}: got {key!r}, expected some of {known}; inject_hyperparams puts them into "
+                "the optimizer's state"
+            )
+        if len(places) > 1:
+            raise TreeError(f"{name}: {len(places)} parts of the optimizer have {key!r}")
+        ((path, its),) = places
+        if key in its.hyperparams_states:
+            raise DomainError(f"{name}: {key} has a schedule, from which each update takes it anew")
+        number = without_dimensions(value)
+        check_number(name, key, number)
+        dtype = its.hyperparams[key].dtype
+        # An int that becomes a fraction is stored as one, and takes its dtype in the next update.
+        new[*path, "hyperparams", key] = np.asarray(number, None if dtype.kind in "iu" else dtype)
+    opt_state = tree.map_with_path(lambda path, leaf: new.get(path, leaf), state.opt_state)
+    return state._replace(opt_state=opt_state)
+
+
+def _injected(node: Any, path: Path = ()) -> Iterator[tuple[Path, InjectStatefulHyperparamsState]]:
+    """The states within that have hyperparameters, with the paths that lead there."""
+    if isinstance(node, InjectStatefulHyperparamsState):
+        yield path, node
+    for step, child in (tree.children(node) or {}).items():
+        yield from _injected(child, (*path, step))
 
 
 def stop_at_nonfinite(step: Step) -> Step:

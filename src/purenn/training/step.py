@@ -14,6 +14,8 @@ from purenn.optimizers import (
     GradientTransformationExtraArgs,
     apply_gradients,
 )
+from purenn.optimizers.base import check_transformation
+from purenn.schedules._step import check_bool
 from purenn.training.objective import Batch, Objective
 from purenn.typing import Array, Key, Params, Shape
 
@@ -40,6 +42,15 @@ class TrainState(NamedTuple):
     step: Array
 
 
+def check_train_state(name: str, value: object) -> None:
+    """Refuse parameters, say, in the place of all that a run goes on from."""
+    if not isinstance(value, TrainState):
+        raise DtypeError(
+            f"{name}: state is a {type(value).__name__}, expected a TrainState (init_state makes "
+            "one)"
+        )
+
+
 def init_state(
     model: Layer,
     optimizer: GradientTransformation,
@@ -47,7 +58,12 @@ def init_state(
     input_shape: Shape,
     dtype: DTypeLike = np.float32,
 ) -> TrainState:
-    """Draw parameters and start at step 0; ``input_shape`` is that of one example."""
+    """Draw parameters and start at step 0; ``input_shape`` is that of one example.
+
+    Raises:
+        DtypeError: ``optimizer`` is no GradientTransformation, or ``input_shape`` no tuple.
+    """
+    check_transformation("init_state", "optimizer", optimizer)
     if not isinstance(input_shape, tuple):
         raise DtypeError(
             f"init_state: input_shape is a {type(input_shape).__name__}, expected a tuple, "
@@ -74,16 +90,19 @@ def train_step(
             again. It saves allocating arrays of that size, as ``jax.jit(donate_argnums=…)`` does.
 
     Raises:
-        DtypeError: an argument is of another type.
+        DtypeError: an argument is of another type; the step raises it for a state that is no
+            TrainState.
     """
-    if not isinstance(objective, Objective) or not isinstance(optimizer, GradientTransformation):
+    if not isinstance(objective, Objective):
         raise DtypeError(
-            f"train_step: got a {type(objective).__name__} and a {type(optimizer).__name__}, "
-            "expected an Objective and a GradientTransformation"
+            f"train_step: objective is a {type(objective).__name__}, expected an Objective"
         )
+    check_transformation("train_step", "optimizer", optimizer)
+    check_bool("train_step", "donate", donate)
     is_searching = isinstance(optimizer, GradientTransformationExtraArgs)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        check_train_state("step", state)
         key = random.fold_in(state.key, int(state.step)) if objective.stochastic else None
         (loss, new), grads = objective.value_and_grad(state.params, state.state, batch, key)
 
