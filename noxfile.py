@@ -116,8 +116,20 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Time training steps, convolutions and optimizers beside their floor and their rivals."""
+    """Time every case beside its floor and its rivals: `nox -s bench -- step` for one kind."""
+    session.install("-e", ".[dev]", "autograd>=1.7")
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session
+def bench_torch(session: nox.Session) -> None:
+    """The same with PyTorch, whose wheel is large, among the rivals."""
+    session.install("-e", ".[dev]", "autograd>=1.7", "torch>=2.5")
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session
+def bench_check(session: nox.Session) -> None:
+    """Report what has become slower than benchmarks/baseline.json says."""
     session.install("-e", ".[dev]")
-    session.run("python", "-m", "benchmarks.training_step")
-    session.run("python", "-m", "benchmarks.convolution")
-    session.run("python", "-m", "benchmarks.optimizers")
+    session.run("python", "-m", "benchmarks.check", *session.posargs)

@@ -1,49 +1,76 @@
 """Rivals take turns on the same data, so that what disturbs one disturbs all.
 
-The medians and quartiles are of the ratios of neighbouring times. Compilation is not counted.
+What is told are medians and quartiles of the ratios of neighbouring times. The first call of each,
+which compiles, is timed apart; a rival that is not installed is left out with a word.
 """
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+Run = Callable[[], object]
+"""Does the work once."""
 
-def ratios(runs: dict[str, Callable[[], object]], seconds: float) -> dict[str, Any]:
-    """Time of the first over the time of each other, turn by turn."""
+Rivals = dict[str, Callable[[], Run]]
+"""By name, what makes a run ready; the first is ours. One that is not installed raises
+ImportError."""
+
+OURS = "purenn"
+LEAST = 15  # turns
+
+
+class Measured(NamedTuple):
+    """What came of a case.
+
+    Attributes:
+        seconds: The median time of each.
+        first: The time of the first call of each.
+        ratios: Our time ÷ that of each other: first quartile, median, third quartile.
+        left_out: Who did not take part, and why.
+    """
+
+    seconds: dict[str, float]
+    first: dict[str, float]
+    ratios: dict[str, tuple[float, float, float]]
+    left_out: dict[str, str]
+
+
+def measure(rivals: Rivals, seconds: float) -> Measured:
+    """Let them take turns for so long."""
+    runs: dict[str, Run] = {}
+    left_out: dict[str, str] = {}
+    first: dict[str, float] = {}
+    for name, make in rivals.items():
+        try:
+            runs[name] = make()
+            first[name] = _timed(runs[name])
+        except ImportError as error:
+            left_out[name] = str(error)
+            runs.pop(name, None)
     for run in runs.values():
-        run(), run()
+        run()
     times: dict[str, list[float]] = {name: [] for name in runs}
-    ours, *others = runs
     end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times[ours]) < 20:
+    while time.perf_counter() < end or len(times[OURS]) < LEAST:
         for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            times[name].append(time.perf_counter() - start)
-    return {name: np.array(times[ours]) / times[name] for name in others}
+            times[name].append(_timed(run))
+    return Measured(
+        {name: float(np.median(its)) for name, its in times.items()},
+        first,
+        {name: _quartiles(np.array(times[OURS]) / its) for name, its in times.items()
+         if name != OURS},
+        left_out,
+    )  # fmt: skip
 
 
-def cell(ratio: Any) -> str:
-    """Median and quartiles."""
-    return "{1:.2f} ({0:.2f}-{2:.2f})".format(*np.quantile(ratio, (0.25, 0.5, 0.75)))
+def _timed(run: Run) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
 
 
-def on_each_number_of_cores(module: str, measure: Callable[[int], None]) -> None:
-    """Measure in a process for each number of cores that there are."""
-    if len(sys.argv) > 1:
-        measure(int(sys.argv[1]))
-        return
-    cores = sorted(os.sched_getaffinity(0))
-    for count in range(1, len(cores) + 1):
-        # Each library reads its number of threads when it is loaded.
-        variables = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(count))
-        if count == 1:
-            variables["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
-        chosen = ",".join(map(str, cores[:count]))
-        command = ["taskset", "-c", chosen, sys.executable, "-m", module, str(count)]
-        subprocess.run(command, check=True, env=os.environ | variables)
+def _quartiles(ratios: Any) -> tuple[float, float, float]:
+    low, middle, high = np.quantile(ratios, (0.25, 0.5, 0.75))
+    return float(low), float(middle), float(high)

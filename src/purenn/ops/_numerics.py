@@ -32,6 +32,8 @@ def at_least_single(x: Array) -> Array:
 
 def narrow(y: Values, like: Array) -> Array:
     """``y`` rounded to the dtype of ``like``; an array, also where NumPy gave a scalar."""
+    if type(y) is np.ndarray and y.dtype is like.dtype:
+        return y
     with np.errstate(over="ignore", under="ignore"):
         return np.asarray(y, like.dtype)
 
@@ -103,8 +105,19 @@ def _coefficients() -> list[float]:
 
 
 def masked(x: Values, condition: Values) -> Values:
-    """x where the condition holds, else 0, also for an infinite x."""
-    return np.where(condition, x, np.zeros((), x.dtype))
+    """x where the condition holds, else 0, also for an infinite x.
+
+    Its bits are masked: where conditions come in no order, ``numpy.where`` takes eight times as
+    long, for it branches.
+    """
+    if x.ndim == 0 or np.shape(condition) != x.shape:
+        return np.where(condition, x, np.zeros((), x.dtype))
+    word = _WORDS[x.dtype.itemsize]
+    keep = np.subtract(0, condition, dtype=word)
+    return np.asarray(np.bitwise_and(keep, x.view(word), out=keep).view(x.dtype))
+
+
+_WORDS = {2: np.int16, 4: np.int32, 8: np.int64}
 
 
 def difference(a: Values, b: Values | float) -> tuple[Values, Values]:
@@ -151,16 +164,21 @@ def subtract_maximum(x: Array, axis: int) -> tuple[Array, Array]:
 def fold_rows(x: Array, operation: np.ufunc = np.add) -> Array:
     """Σ over the axis before the last, or another ``operation`` than +.
 
-    One half of the rows is added to the other until few are left: that rounds log₂ n times where
-    a running sum, as ``numpy.sum`` has it along such an axis, does n times and takes twice as long.
+    Eight rows at a time become one until few are left: that rounds some 3·log₂ n times where a
+    running sum, as ``numpy.sum`` has it along such an axis, does n times.
     """
-    while (count := x.shape[-2]) > 8:
-        half = count // 2
-        folded = np.asarray(operation(x[..., :half, :], x[..., half : 2 * half, :]))
-        if count % 2:
-            folded[..., 0, :] = operation(folded[..., 0, :], x[..., -1, :])
+    while (count := x.shape[-2]) > _FOLDED:
+        lead, width, whole = x.shape[:-2], x.shape[-1], count // _FOLDED
+        parts = x[..., : whole * _FOLDED, :].reshape(*lead, whole, _FOLDED, width)
+        folded = operation.reduce(parts, axis=-2)
+        if count % _FOLDED:
+            rest = operation.reduce(x[..., whole * _FOLDED :, :], axis=-2)
+            folded[..., -1, :] = operation(folded[..., -1, :], rest)
         x = folded
     return np.asarray(operation.reduce(x, axis=-2))
+
+
+_FOLDED = 8
 
 
 def unbroadcast(dy: Values, shape: Shape) -> Values:

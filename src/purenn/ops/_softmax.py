@@ -17,43 +17,59 @@ class LogSoftmax(NamedTuple):
     log_p: Array
     p: Array
     top: Array
-    """Index of the largest entry, the axis kept."""
+    """Where the largest entry is, the axis kept: its ``places``."""
     rest: Array
     """1 − p at the largest entry, with all its digits."""
 
 
-def softmax(x: Array) -> Array:
-    """p = eˣ/Σeˣ."""
-    d, lost = subtract_maximum(x, -1)
+def softmax(x: Array, sharp: bool = True) -> Array:
+    """p = eˣ/Σeˣ. Only ``sharp`` has all digits of float64, those of float32 there always are."""
+    d, lost = _below_maximum(x, sharp)
     e = np.exp(d)
-    e += e * lost
+    if sharp:
+        e += e * lost
     return np.asarray(e / np.sum(e, axis=-1, keepdims=True))
 
 
-def log_softmax(x: Array) -> LogSoftmax:
+def log_softmax(x: Array, sharp: bool = True) -> LogSoftmax:
     """log p = d − log1p(s), with d = x − max(x) and s the sum of e^d without the largest."""
-    d, lost = subtract_maximum(x, -1)
-    top = np.argmax(x, axis=-1, keepdims=True)
+    d, lost = _below_maximum(x, sharp)
+    top = places(x, np.argmax(x, axis=-1, keepdims=True))
     e = np.exp(d)
-    e += e * lost
-    np.put_along_axis(e, top, 0, -1)
+    if sharp:
+        e += e * lost
+    e.put(top, 0)
     # At the top d is 0, and NaN where the logit is infinite: then nothing is known.
-    s = np.sum(e, axis=-1, keepdims=True) + np.take_along_axis(d, top, -1)
+    s = np.sum(e, axis=-1, keepdims=True) + d.take(top)
     p = e / (1 + s)
-    np.put_along_axis(p, top, 1 / (1 + s), -1)
+    p.put(top, 1 / (1 + s))
     return LogSoftmax(d - (np.log1p(s) - lost), p, top, s / (1 + s))
 
 
 def log_softmax_pullback(dy: Array, y: LogSoftmax) -> Array:
     """dx = dy − p·Σdy; at the largest entry (1 − p)·dy − p·Σ(the other dy)."""
-    at_top = np.take_along_axis(dy, y.top, -1)
+    at_top = dy.take(y.top)
     others = dy.copy()
-    np.put_along_axis(others, y.top, 0, -1)
+    others.put(y.top, 0)
     sum_of_others = np.sum(others, axis=-1, keepdims=True)
     dx: Array = dy - y.p * (sum_of_others + at_top)
-    p_top = np.take_along_axis(y.p, y.top, -1)
-    np.put_along_axis(dx, y.top, y.rest * at_top - p_top * sum_of_others, -1)
+    dx.put(y.top, y.rest * at_top - y.p.take(y.top) * sum_of_others)
     return dx
+
+
+def places(x: Array, index: Array) -> Array:
+    """Where one entry of each row is, as ``take`` and ``put`` of an array want it.
+
+    ``index`` has the shape of x, the last axis 1. Places count the entries in the order of the
+    axes, whatever the layout; ``numpy.take_along_axis`` takes ten times as long for few rows.
+    """
+    return np.asarray(np.arange(0, x.size, x.shape[-1]).reshape(index.shape) + index)
+
+
+def _below_maximum(x: Array, sharp: bool) -> tuple[Array, Array | float]:
+    if sharp:
+        return subtract_maximum(x, -1)
+    return x - np.max(x, axis=-1, keepdims=True), 0.0
 
 
 class Sparsemax(NamedTuple):
@@ -81,7 +97,7 @@ def sparsemax(x: Array) -> Sparsemax:
     falling[..., :1] += 1
     count = np.arange(1, w.shape[-1] + 1)
     k = np.maximum(np.sum(count * falling > sums, axis=-1, keepdims=True), 1)
-    shift = np.take_along_axis(sums, k - 1, -1) / k
+    shift = sums.take(places(sums, k - 1)) / k
     return Sparsemax(np.maximum(w - shift, 0), -(d + lost), shift)
 
 

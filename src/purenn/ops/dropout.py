@@ -18,7 +18,7 @@ import numpy as np
 from purenn import random
 from purenn.contract import check_integer, check_number, rule
 from purenn.errors import DomainError, DtypeError, ShapeError
-from purenn.ops._numerics import at_least_single, narrow, widen
+from purenn.ops._numerics import at_least_single, masked, narrow, widen
 from purenn.typing import Annotated, Array, Float, Key, OneOf, Pullback, Shape
 
 __all__ = [
@@ -252,7 +252,7 @@ def _check_mode(mode: str) -> None:
 def _masked(x: Array, kept: Array, share: float) -> Array:
     """x/share where kept, else 0."""
     with np.errstate(over="ignore"):
-        return narrow(np.where(kept, at_least_single(x) / share, 0), x)
+        return narrow(masked(at_least_single(x) / share, kept), x)
 
 
 def _masked_vjp(x: Array, kept: Array, share: float) -> tuple[Array, Pullback]:

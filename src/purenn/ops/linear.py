@@ -23,7 +23,8 @@ def dense(
     """x·W + b along the last axis, ``kernel`` W laid out as in ``flax.linen.Dense``."""
     with np.errstate(over="ignore", invalid="ignore"):
         y = at_least_single(x) @ at_least_single(kernel)
-        return narrow(y + at_least_single(bias), x)
+        y += at_least_single(bias)
+        return narrow(y, x)
 
 
 @rule

@@ -38,7 +38,9 @@ def softmax(
     DtypeError where ``axis`` is none.
     """
     axes = nonempty_axes("softmax", x, axis)
-    return narrow(from_lanes(_softmax.softmax(lanes(widen(x), axes)), x, axes), x)
+    return narrow(
+        from_lanes(_softmax.softmax(lanes(widen(x), axes), x.dtype.itemsize == 8), x, axes), x
+    )
 
 
 @rule
@@ -52,7 +54,7 @@ def softmax_vjp(
     is subtracted from all first. It has no kink.
     """
     axes = nonempty_axes("softmax", x, axis)
-    y = _softmax.softmax(lanes(widen(x), axes))
+    y = _softmax.softmax(lanes(widen(x), axes), x.dtype.itemsize == 8)
 
     @quiet
     def pullback(dy: Array) -> tuple[Array]:
@@ -77,7 +79,12 @@ def log_softmax(
     Raises ShapeError where x has no such axis or it has size 0, DtypeError where ``axis`` is none.
     """
     axes = nonempty_axes("log_softmax", x, axis)
-    return narrow(from_lanes(_softmax.log_softmax(lanes(widen(x), axes)).log_p, x, axes), x)
+    return narrow(
+        from_lanes(
+            _softmax.log_softmax(lanes(widen(x), axes), x.dtype.itemsize == 8).log_p, x, axes
+        ),
+        x,
+    )
 
 
 @rule
@@ -91,7 +98,7 @@ def log_softmax_vjp(
     apart, dx = (1 − p)·dy − p·Σ(other dy), and 1 − p = s/(1 + s), they do not.
     """
     axes = nonempty_axes("log_softmax", x, axis)
-    y = _softmax.log_softmax(lanes(widen(x), axes))
+    y = _softmax.log_softmax(lanes(widen(x), axes), x.dtype.itemsize == 8)
 
     @quiet
     def pullback(dy: Array) -> tuple[Array]:
@@ -133,9 +140,9 @@ def logsumexp_vjp(
     axes = axes_of("logsumexp", x, axis)
     rows = lanes(widen(x), axes)
     if rows.shape[-1]:
-        its = _softmax.log_softmax(rows)
-        top = np.take_along_axis(rows, its.top, -1)
-        above = -np.take_along_axis(its.log_p, its.top, -1)
+        its = _softmax.log_softmax(rows, x.dtype.itemsize == 8)
+        top = rows.take(its.top)
+        above = -its.log_p.take(its.top)
         p = np.where(np.isposinf(top) & (rows < np.inf), 0, its.p)
         y = np.where(np.isinf(top), top, top + above)[..., 0]
     else:

@@ -58,7 +58,7 @@ def softmax_cross_entropy(
         DtypeError: ``axis`` is no int, tuple of ints or None.
     """
     axes = nonempty_axes("softmax_cross_entropy", logits, axis, "logits")
-    log_p = _softmax.log_softmax(lanes(widen(logits), axes)).log_p
+    log_p = _softmax.log_softmax(lanes(widen(logits), axes), _is_double(logits)).log_p
     return narrow(-np.sum(weighted(lanes(widen(labels), axes), log_p), axis=-1), logits)
 
 
@@ -79,7 +79,7 @@ def softmax_cross_entropy_vjp(
     """
     axes = nonempty_axes("softmax_cross_entropy", logits, axis, "logits")
     q = lanes(widen(labels), axes)
-    y = _softmax.log_softmax(lanes(widen(logits), axes))
+    y = _softmax.log_softmax(lanes(widen(logits), axes), _is_double(logits))
 
     @quiet
     def pullback(dy: Array) -> tuple[Array, Array]:
@@ -139,7 +139,8 @@ def softmax_cross_entropy_with_integer_labels(
         DtypeError: ``axis`` is no int, tuple of ints or None.
     """
     rows, _ = _rows("softmax_cross_entropy_with_integer_labels", logits, labels, axis)
-    return narrow(-_pick(_softmax.log_softmax(rows).log_p, labels)[..., 0], logits)
+    log_p = _softmax.log_softmax(rows, _is_double(logits)).log_p
+    return narrow(-log_p.take(_places(rows, labels))[..., 0], logits)
 
 
 @rule
@@ -155,17 +156,17 @@ def softmax_cross_entropy_with_integer_labels_vjp(
     digit and training stops; there 1 − p = s/(1 + s), s the sum over the others, is used.
     """
     rows, axes = _rows("softmax_cross_entropy_with_integer_labels", logits, labels, axis)
-    y = _softmax.log_softmax(rows)
+    y, at_label = _softmax.log_softmax(rows, _is_double(logits)), _places(rows, labels)
 
     @quiet
     def pullback(dy: Array) -> tuple[Array, None]:
         wide = widen(dy)[..., np.newaxis]
         dlogits = y.p * wide
-        missing = np.where(y.top == labels[..., np.newaxis], y.rest, 1 - _pick(y.p, labels))
-        np.put_along_axis(dlogits, labels[..., np.newaxis], -missing * wide, -1)
+        missing = np.where(y.top == at_label, y.rest, 1 - y.p.take(at_label))
+        dlogits.put(at_label, -missing * wide)
         return narrow(from_lanes(dlogits, logits, axes), logits), None
 
-    return narrow(-_pick(y.log_p, labels)[..., 0], logits), pullback
+    return narrow(-y.log_p.take(at_label)[..., 0], logits), pullback
 
 
 def _rows(name: str, logits: Array, labels: Array, axis: Axis) -> tuple[Array, Shape]:
@@ -185,9 +186,12 @@ def _rows(name: str, logits: Array, labels: Array, axis: Axis) -> tuple[Array, S
     return rows, axes
 
 
-def _pick(x: Array, labels: Array) -> Array:
-    """The entry of each row that its label names, the class axis kept."""
-    return np.take_along_axis(x, labels[..., np.newaxis], -1)
+def _places(rows: Array, labels: Array) -> Array:
+    return _softmax.places(rows, labels[..., np.newaxis])
+
+
+def _is_double(x: Array) -> bool:
+    return x.dtype.itemsize == 8
 
 
 @rule
@@ -211,7 +215,7 @@ def poly_loss_cross_entropy(
     """
     epsilon = check_number("poly_loss_cross_entropy", "epsilon", epsilon)
     axes = nonempty_axes("poly_loss_cross_entropy", logits, axis, "logits")
-    its = _poly(_softmax.log_softmax(lanes(widen(logits), axes)), epsilon)
+    its = _poly(_softmax.log_softmax(lanes(widen(logits), axes), _is_double(logits)), epsilon)
     return narrow(np.sum(weighted(lanes(widen(labels), axes), its.loss), axis=-1), logits)
 
 
@@ -233,7 +237,7 @@ def poly_loss_cross_entropy_vjp(
     epsilon = check_number("poly_loss_cross_entropy", "epsilon", epsilon)
     axes = nonempty_axes("poly_loss_cross_entropy", logits, axis, "logits")
     q = lanes(widen(labels), axes)
-    y = _softmax.log_softmax(lanes(widen(logits), axes))
+    y = _softmax.log_softmax(lanes(widen(logits), axes), _is_double(logits))
     its = _poly(y, epsilon)
 
     @quiet
@@ -257,11 +261,11 @@ class _Poly(NamedTuple):
 
 
 def _poly(y: _softmax.LogSoftmax, epsilon: float) -> _Poly:
-    log_p_top = np.take_along_axis(y.log_p, y.top, -1)
+    log_p_top = y.log_p.take(y.top)
     loss = epsilon * (1 - y.p) - y.log_p
     weight = 1 + epsilon * y.p
-    np.put_along_axis(loss, y.top, (1 + epsilon) * y.rest + above_tangent(log_p_top), -1)
-    np.put_along_axis(weight, y.top, (1 + epsilon) - epsilon * y.rest, -1)
+    loss.put(y.top, (1 + epsilon) * y.rest + above_tangent(log_p_top))
+    weight.put(y.top, (1 + epsilon) - epsilon * y.rest)
     return _Poly(loss, weight)
 
 

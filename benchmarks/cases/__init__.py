@@ -1,0 +1,1 @@
+"""A file per kind of case. Each has ``CASES``: by name, what makes its rivals."""

@@ -1,0 +1,157 @@
+"""Training steps of one network in several libraries, from the same numbers."""
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from benchmarks.turns import Run
+from purenn import layers, optimizers, random, training
+from purenn.ops.losses import softmax_cross_entropy_with_integer_labels
+
+RATE = 1e-3
+
+Widths = tuple[int, ...]
+
+
+def batch(widths: Widths, size: int) -> tuple[Any, Any]:
+    """Inputs (size, features) and labels (size,)."""
+    inputs = np.random.default_rng(1).normal(size=(size, widths[0])).astype(np.float32)
+    return inputs, np.random.default_rng(2).integers(0, widths[-1], size).astype(np.int32)
+
+
+def dense(library: Any, widths: Widths) -> Any:
+    """Dense layers with relu between them, of purenn's layers or the reference's."""
+    parts: dict[str, Any] = {}
+    for i, width in enumerate(widths[1:]):
+        parts |= {f"act{i}": library.relu} if i else {}
+        parts[f"dense{i}"] = library.dense(width)
+    return library.serial(**parts)
+
+
+def ours(
+    make: Callable[[Any], Any], shape: tuple[int, ...], arrays: Any, donate: bool = False
+) -> Run:
+    """Forward, gradient and Adam of purenn; each step goes on from the last."""
+    model, optimizer = make(layers), optimizers.adam(RATE)
+    objective = training.objective(model, softmax_cross_entropy_with_integer_labels)
+    step = training.train_step(objective, optimizer, donate=donate)
+    state = training.init_state(model, optimizer, random.key(0), shape)
+
+    def run() -> None:
+        nonlocal state
+        state, _ = step(state, arrays)
+
+    return run
+
+
+def jitted(make: Callable[[Any], Any], shape: tuple[int, ...], arrays: Any) -> Run:
+    """The same step of the reference, compiled, on JAX's first device."""
+    import jax
+    import optax
+
+    import reference.layers
+    import reference.training
+    from reference.ops.losses.cross_entropy import (
+        softmax_cross_entropy_with_integer_labels as loss,
+    )
+
+    optimizer = optax.adam(RATE)
+    objective = reference.training.objective(make(reference.layers), loss)
+    step = reference.training.train_step(objective, optimizer)
+    params, state, _ = make(layers).init(random.key(0), shape)
+    put = jax.tree.map(jax.numpy.asarray, (params, state, arrays))
+    now = reference.training.TrainState(
+        put[0], put[1], optimizer.init(put[0]), jax.numpy.asarray(random.key(1)), jax.numpy.int32(0)
+    )
+
+    def run() -> None:
+        nonlocal now
+        now, metrics = step(now, put[2])
+        metrics["loss"].block_until_ready()
+
+    return run
+
+
+def torch_step(widths: Widths, arrays: Any, *, compiled: bool = False) -> Run:
+    """The same of PyTorch with its fused Adam."""
+    import torch
+
+    parts: list[Any] = []
+    for i, (fan_in, fan_out) in enumerate(pairwise(widths)):
+        parts += [torch.nn.ReLU()] if i else []
+        parts.append(torch.nn.Linear(fan_in, fan_out))
+    model = torch.nn.Sequential(*parts)
+    return torch_model_step(model, arrays, compiled)
+
+
+def torch_model_step(model: Any, arrays: Any, compiled: bool = False) -> Run:
+    """The same of any model of PyTorch."""
+    import torch
+
+    optimizer = torch.optim.Adam(model.parameters(), lr=RATE, fused=True)
+    inputs, labels = torch.tensor(arrays[0]), torch.tensor(arrays[1]).long()
+    forward = torch.compile(model) if compiled else model
+
+    def run() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        torch.nn.functional.cross_entropy(forward(inputs), labels).backward()
+        optimizer.step()
+
+    return run
+
+
+def autograd_step(widths: Widths, arrays: Any) -> Run:
+    """HIPS autograd, with its own Adam written as it is in its examples: leaf by leaf."""
+    import autograd.numpy as anp
+    from autograd import value_and_grad
+
+    params, _, _ = dense(layers, widths).init(random.key(0), (widths[0],))
+    names = [*params]
+    leaves = [params[name][leaf] for name in names for leaf in ("kernel", "bias")]
+    inputs, labels = arrays
+    hot = np.eye(widths[-1], dtype=np.float32)[labels]
+
+    def loss(leaves: list[Any]) -> Any:
+        x = inputs
+        for i in range(0, len(leaves), 2):
+            x = anp.maximum(x, 0) if i else x
+            x = anp.dot(x, leaves[i]) + leaves[i + 1]
+        shifted = x - anp.max(x, axis=1, keepdims=True)
+        log_p = shifted - anp.log(anp.sum(anp.exp(shifted), axis=1, keepdims=True))
+        return -anp.sum(log_p * hot) / len(labels)
+
+    both = value_and_grad(loss)
+    mean = [np.zeros_like(leaf) for leaf in leaves]
+    square = [np.zeros_like(leaf) for leaf in leaves]
+    count = 0
+
+    def run() -> None:
+        nonlocal count
+        _, grads = both(leaves)
+        count += 1
+        for i, g in enumerate(grads):
+            mean[i] = 0.9 * mean[i] + 0.1 * g
+            square[i] = 0.999 * square[i] + 0.001 * g**2
+            m, v = mean[i] / (1 - 0.9**count), square[i] / (1 - 0.999**count)
+            leaves[i] = leaves[i] - RATE * m / (np.sqrt(v) + 1e-8)
+
+    return run
+
+
+def bare_products(widths: Widths, size: int) -> Run:
+    """The matrix products that a step cannot do without, and nothing else: the floor."""
+    rng = np.random.default_rng(0)
+    x = [rng.normal(size=(size, width)).astype(np.float32) for width in widths]
+    kernels = [rng.normal(size=shape).astype(np.float32) for shape in pairwise(widths)]
+
+    def run() -> None:
+        for i, kernel in enumerate(kernels):
+            x[i] @ kernel
+        for i, kernel in reversed(list(enumerate(kernels))):
+            x[i].T @ x[i + 1]
+            if i:
+                x[i + 1] @ kernel.T
+
+    return run
