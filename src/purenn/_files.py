@@ -1,16 +1,20 @@
 """Files that are whole at any moment."""
 
 import os
+import re
 from pathlib import Path
+
+_TEMPORARY = re.compile(r"\..+\.purenn-(\d+)\.tmp")
 
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file so that there is always the old one or the new one, forced to the disk.
 
     Raises:
-        OSError: it cannot be written; the old one is still there, and nothing else.
+        OSError: it cannot be written, and the old one is still there; or, if it is the folder that
+            cannot be forced to the disk, the new one is, but might not outlast a power failure.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.purenn-{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
             file.write(data)
@@ -27,3 +31,23 @@ def write_whole(path: Path, data: bytes) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def remove_left_over(folder: Path) -> None:
+    """Remove what processes that were killed while they wrote have left in a folder."""
+    for file in folder.iterdir():
+        match = _TEMPORARY.fullmatch(file.name)
+        if match and not _is_running(int(match[1])):
+            file.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    if os.name != "posix":  # elsewhere signal 0 is one
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True

@@ -1,5 +1,6 @@
 """What is saved comes back, the same bits; everything else is refused."""
 
+import json
 import os
 import pickle
 import re
@@ -17,7 +18,7 @@ from hypothesis import given
 from hypothesis.extra import numpy as npst
 
 from purenn import checkpoints, layers, optimizers, random, training, tree
-from purenn.checkpoints import CheckpointError
+from purenn.checkpoints import CheckpointError, _format
 from purenn.errors import DomainError, DtypeError
 
 MODEL = layers.serial(
@@ -192,6 +193,37 @@ def test_what_cannot_be_saved_leaves_the_old_file(tmp_path: Path) -> None:
         checkpoints.save(file, {"a": np.ones(2)}, {"x": np.ones(2)})
     assert file.read_bytes() == before
     assert [*tmp_path.iterdir()] == [file]
+
+
+@pytest.mark.parametrize("name", ["__metadata__", "a\ud800"])
+def test_names_that_the_file_cannot_have_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DomainError, match=re.escape(f"save: a leaf has the name {name!r}, which")):
+        checkpoints.save(tmp_path / "x", {name: np.ones(2)})
+    assert not [*tmp_path.iterdir()]
+    checkpoints.save(tmp_path / "x", {"params": {"__metadata__": np.ones(2)}})
+    assert [*checkpoints.read(tmp_path / "x").arrays] == ["params/__metadata__"]
+
+
+def test_metadata_that_are_too_long_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DomainError, match=r"save: metadata is of 100,000,0\d\d characters, with "):
+        checkpoints.save(tmp_path / "x", {"a": np.ones(2)}, {"notes": "x" * 10**8})
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("header", ["[" * 200_000, "3", "{", "[]", "null", ""])
+def test_a_header_that_is_no_object_is_refused(tmp_path: Path, header: str) -> None:
+    (tmp_path / "x").write_bytes(_format.encode({"a": np.ones(2)}, header))
+    with pytest.raises(CheckpointError, match=r"x: its header .* is no JSON object"):
+        checkpoints.read(tmp_path / "x")
+
+
+@pytest.mark.parametrize("shape", [[0, 2**62, 2**62], [1] * 65])
+def test_shapes_that_numpy_has_not_are_refused(tmp_path: Path, shape: list[int]) -> None:
+    size = 0 if 0 in shape else 4
+    header = json.dumps({"a": {"dtype": "F32", "shape": shape, "data_offsets": [0, size]}}).encode()
+    (tmp_path / "x").write_bytes(len(header).to_bytes(8, "little") + header + bytes(size))
+    with pytest.raises(CheckpointError, match=r"x: a is no array that NumPy has: "):
+        checkpoints.read(tmp_path / "x")
 
 
 def test_a_missing_or_foreign_place_is_told_by_its_name(tmp_path: Path) -> None:

@@ -14,12 +14,13 @@ This needs ``pip install 'purenn[train]'``.
 from purenn.checkpoints._format import CheckpointError
 from purenn.checkpoints.flax import load_flax
 from purenn.checkpoints.folder import BEST, save_step, steps
-from purenn.checkpoints.saving import Checkpoint, load, read, save
+from purenn.checkpoints.saving import Checkpoint, fitted, load, read, save
 
 __all__ = [
     "BEST",
     "Checkpoint",
     "CheckpointError",
+    "fitted",
     "load",
     "load_flax",
     "read",

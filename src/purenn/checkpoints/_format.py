@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 
 from purenn.contract import check_array
-from purenn.errors import DtypeError
+from purenn.errors import DomainError, DtypeError
 from purenn.typing import Array
 
-_DTYPES = {
+DTYPES = {
     **{"bool": "BOOL", "uint8": "U8", "uint16": "U16", "uint32": "U32", "uint64": "U64"},
     **{"int8": "I8", "int16": "I16", "int32": "I32", "int64": "I64"},
     **{"float16": "F16", "bfloat16": "BF16", "float32": "F32", "float64": "F64"},
 }
-_NAMES = {code: name for name, code in _DTYPES.items()}
+_NAMES = {code: name for name, code in DTYPES.items()}
 
 
 class CheckpointError(ValueError):
@@ -29,20 +29,30 @@ def encode(arrays: Mapping[str, Any], header: str) -> bytes:
 
     Raises:
         DtypeError: an array has a dtype that safetensors does not know.
+        DomainError: a name cannot be in the file, or names and header are too long for it.
     """
+    from safetensors import SafetensorError
     from safetensors.numpy import save
 
     native = {}
     for name, array in arrays.items():
         check_array("save", name, array)
-        code = _DTYPES.get(array.dtype.name)
+        if name == "__metadata__" or any("\ud800" <= c <= "\udfff" for c in name):
+            raise DomainError(f"save: a leaf has the name {name!r}, which safetensors cannot have")
+        code = DTYPES.get(array.dtype.name)
         if code is None:
             raise DtypeError(
-                f"save: {name} has dtype {array.dtype}, expected one of {', '.join(_DTYPES)}"
+                f"save: {name} has dtype {array.dtype}, expected one of {', '.join(DTYPES)}"
             )
         native[name] = np.asarray(array, array.dtype.newbyteorder("="), order="C")
     # One entry: several come in any order, and the same tree would not give the same bytes.
-    return save(native, {"purenn": f"{_checksum(native, header)} {header}"})
+    try:
+        return save(native, {"purenn": f"{_checksum(native, header)} {header}"})
+    except SafetensorError as error:
+        raise DomainError(
+            f"save: metadata is of {len(header):,} characters, with which the names of the leaves "
+            f"make a header that safetensors refuses: {error}"
+        ) from None
 
 
 def decode(path: Path, data: bytes) -> tuple[dict[str, Array], dict[str, str]]:
@@ -66,9 +76,11 @@ def decode(path: Path, data: bytes) -> tuple[dict[str, Array], dict[str, str]]:
             raise CheckpointError(
                 f"{path}: {name} has dtype {entry['dtype']}, expected one of {', '.join(_NAMES)}"
             )
-        arrays[name] = np.frombuffer(bytearray(entry["data"]), _dtype(dtype)).reshape(
-            entry["shape"]
-        )
+        flat = np.frombuffer(bytearray(entry["data"]), dtype_of(dtype))
+        try:
+            arrays[name] = flat.reshape(entry["shape"])
+        except ValueError as error:
+            raise CheckpointError(f"{path}: {name} is no array that NumPy has: {error}") from None
     return arrays, metadata
 
 
@@ -88,7 +100,12 @@ def verify(path: Path, arrays: Mapping[str, Array], metadata: Mapping[str, str])
             f"{path}: its contents do not have the checksum in its header: it was changed or "
             "damaged after it was written"
         )
-    found: dict[str, Any] = json.loads(header)
+    try:
+        found = json.loads(header)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path}: its header {header[:40]!r} is no JSON object")
     return found
 
 
@@ -101,7 +118,8 @@ def _checksum(arrays: Mapping[str, Array], header: str) -> str:
     return digest.hexdigest()
 
 
-def _dtype(name: str) -> np.dtype[Any]:
+def dtype_of(name: str) -> np.dtype[Any]:
+    """The dtype of this name, little-endian as in the file."""
     if name == "bfloat16":
         import ml_dtypes
 

@@ -1,6 +1,6 @@
 """Names of leaves: the path in one string, as in ``params/hidden/kernel``."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path as File
 from typing import Any
 
@@ -20,6 +20,29 @@ def name(path: Path) -> str:
 def named(values: Tree) -> dict[str, Any]:
     """The leaves by name."""
     return {name(path): leaf for path, leaf in tree.leaves_with_paths(values)}
+
+
+def nested(file: File, arrays: Mapping[str, Array], under: str) -> dict[str, Any]:
+    """The dicts that the names below a path tell of; lists and tuples would be dicts too.
+
+    Raises:
+        CheckpointError: a name is that of an array and of a dict.
+    """
+    whole: dict[str, Any] = {}
+    for each, array in arrays.items():
+        if not each.startswith(f"{under}/"):
+            continue
+        *way, last = (
+            step.replace("~1", "/").replace("~0", "~")
+            for step in each.removeprefix(f"{under}/").split("/")
+        )
+        node = whole
+        for step in way:
+            node = node.setdefault(step, {}) if isinstance(node, dict) else node
+        if not isinstance(node, dict) or last in node:
+            raise CheckpointError(f"{file}: {each} lies within an array, or is one and a dict")
+        node[last] = array
+    return whole
 
 
 def fitted(file: File, arrays: dict[str, Array], like: Tree) -> Tree:

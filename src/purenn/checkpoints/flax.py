@@ -70,9 +70,9 @@ def _from_msgpack(file: Path, data: bytes) -> dict[str, Array]:
         shape, dtype, content = msgpack.unpackb(content, raw=False, max_ext_len=0)
         if dtype == "V2":  # the name that bfloat16 has where its package is not loaded
             dtype = "bfloat16"
-        if dtype not in _format._DTYPES:
+        if dtype not in _format.DTYPES:
             raise ValueError(f"an array of dtype {dtype}")
-        return np.frombuffer(bytearray(content), _format._dtype(dtype)).reshape(shape)
+        return np.frombuffer(bytearray(content), _format.dtype_of(dtype)).reshape(shape)
 
     try:
         values = msgpack.unpackb(data, ext_hook=extension, raw=False)

@@ -6,14 +6,14 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from purenn.checkpoints.saving import save
+from purenn._files import remove_left_over, write_whole
+from purenn.checkpoints.saving import encoded
 from purenn.contract import check_integer
 from purenn.tree import Tree
 
 BEST = "best.safetensors"
 
 _NAME = re.compile(r"step-(\d{8,})\.safetensors")
-_LEFT_OVER = re.compile(r"\..+\.\d+\.tmp")
 
 
 def save_step(
@@ -25,14 +25,16 @@ def save_step(
     keep: int = 3,
     best: bool = False,
 ) -> Path:
-    """Write ``step-00000100.safetensors``, and only then remove all but the last ``keep``.
+    """Write ``step-00000100.safetensors``, and only then remove all but the last ``keep`` to it.
+
+    Those of larger steps are of a future that the run has left, and are removed too.
 
     Args:
         folder: Made if it is not there.
         step: Steps taken, ≥ 0.
         values: A tree of arrays.
         metadata: What JSON can hold, by name.
-        keep: How many to keep, ≥ 1.
+        keep: How many to keep, the new one included, ≥ 1.
         best: Whether this is the best so far; it is then also in ``best.safetensors``, whatever
             becomes of the others.
 
@@ -41,21 +43,22 @@ def save_step(
 
     Raises:
         DtypeError, DomainError: an argument does not fit; see :func:`save`.
-        OSError: the file cannot be written; those that were there still are.
+        OSError: a file cannot be written; the checkpoints that were there still are.
     """
     check_integer("save_step", "step", step, least=0)
     check_integer("save_step", "keep", keep, least=1)
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
     file = place / f"step-{step:08d}.safetensors"
-    save(file, values, metadata)
-    if best:
-        save(place / BEST, values, metadata)
-    for old in steps(place)[keep:]:
-        old.unlink(missing_ok=True)
-    for rest in place.iterdir():  # of a process that was killed while it wrote
-        if _LEFT_OVER.fullmatch(rest.name):
-            rest.unlink(missing_ok=True)
+    data = encoded(values, metadata)
+    # The best first: a run that goes on from the step before writes it again.
+    for each in (place / BEST, file) if best else (file,):
+        write_whole(each, data)
+    every = steps(place)
+    new = every.index(file)
+    for other in every[:new] + every[new + keep :]:
+        other.unlink(missing_ok=True)
+    remove_left_over(place)
     return file
 
 

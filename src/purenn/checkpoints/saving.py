@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from purenn._files import write_whole
 from purenn.checkpoints import _format, _names
-from purenn.checkpoints._format import CheckpointError
 from purenn.errors import DomainError
 from purenn.tree import Tree
 from purenn.typing import Array
@@ -18,10 +17,12 @@ class Checkpoint(NamedTuple):
     """What is in a file.
 
     Attributes:
+        path: Where it is.
         arrays: By name, as ``"params/hidden/kernel"``.
         metadata: What was saved with them.
     """
 
+    path: Path
     arrays: dict[str, Array]
     metadata: dict[str, Any]
 
@@ -41,15 +42,20 @@ def save(
 
     Raises:
         DtypeError: a leaf is no array, or has a dtype that safetensors does not know.
-        DomainError: ``metadata`` cannot be written as JSON.
+        DomainError: ``metadata`` cannot be written as JSON, a name of a leaf not in the file, or
+            they are too long for it.
         OSError: the file cannot be written.
     """
-    arrays = _names.named(values)
+    write_whole(Path(path), encoded(values, metadata))
+
+
+def encoded(values: Tree, metadata: Mapping[str, Any] | None = None) -> bytes:
+    """The bytes of the file that :func:`save` writes."""
     try:
         header = json.dumps(metadata or {})
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise DomainError(f"save: metadata cannot be written as JSON: {error}") from None
-    write_whole(Path(path), _format.encode(arrays, header))
+    return _format.encode(_names.named(values), header)
 
 
 def load(
@@ -71,10 +77,19 @@ def load(
         OSError: it cannot be read.
     """
     found = read(path)
+    return fitted(found, like, strict=strict), found.metadata
+
+
+def fitted(found: Checkpoint, like: Tree, *, strict: bool = True) -> Tree:
+    """The tree in a checkpoint that was read; see :func:`load`.
+
+    Raises:
+        CheckpointError: names, shapes or dtypes differ from those of ``like``.
+    """
     arrays = found.arrays
     if not strict:
         arrays = {name: arrays[name] for name in _names.named(like) if name in arrays}
-    return _names.fitted(Path(path), arrays, like), found.metadata
+    return _names.fitted(found.path, arrays, like)
 
 
 def read(path: str | PathLike[str]) -> Checkpoint:
@@ -86,7 +101,4 @@ def read(path: str | PathLike[str]) -> Checkpoint:
     """
     file = Path(path)
     arrays, metadata = _format.decode(file, file.read_bytes())
-    return Checkpoint(arrays, _format.verify(file, arrays, metadata))
-
-
-__all__ = ["Checkpoint", "CheckpointError", "load", "read", "save"]
+    return Checkpoint(file, arrays, _format.verify(file, arrays, metadata))
