@@ -106,6 +106,19 @@ def test_a_stream_goes_on_where_it_was_left(
     tree.map(np.testing.assert_array_equal, rest, one[start:])
 
 
+def test_of_a_run_that_is_complete_nothing_is_left() -> None:
+    assert [*stream(KEY, (X,), 2, 3, start=6)] == []
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "message"),
+    [(10, 0, "size is 0, expected at least 1"), (-3, 2, "count is -3, expected at least 0")],
+)
+def test_batches_of_no_size_are_none(count: int, size: int, message: str) -> None:
+    with pytest.raises(DomainError, match=f"^batches_per_epoch: {message}"):
+        batches_per_epoch(count, size)
+
+
 def test_a_stream_refuses_at_the_call() -> None:
     with pytest.raises(DomainError, match="stream: epochs is 0, expected at least 1"):
         stream(KEY, (X,), 2, 0)

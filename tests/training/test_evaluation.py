@@ -11,7 +11,7 @@ from purenn.errors import DomainError
 from purenn.layers import batch_norm, dense, dropout, relu, serial
 from purenn.ops import losses
 from purenn.optimizers import sgd
-from purenn.training import accuracy, batches, evaluate, init_state, predict
+from purenn.training import accuracy, batches, evaluate, init_state, labels, predict
 
 MODEL = serial(hidden=dense(5), norm=batch_norm(), act=relu, drop=dropout(0.5), out=dense(3))
 STATE = init_state(MODEL, sgd(0.1), random.key(0), (4,), np.float64)
@@ -50,6 +50,23 @@ def test_accuracy_of_labels_one_hot_and_one_logit() -> None:
     assert accuracy(np.eye(2)[[1, 0, 0]], logits) == pytest.approx(2 / 3)
     assert accuracy(np.array([1, 0, 0]), logits[:, :1] - 1.5) == pytest.approx(1 / 3)
     assert accuracy(np.array([[0.0], [1.0], [0.0]]), logits[:, :1] - 1.5) == 1
+
+
+@given(st.integers(1, 20), st.integers(1, 4), st.integers(0, 2**32))
+def test_the_same_labels_in_every_form_have_the_same_accuracy(
+    count: int, width: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    outputs = rng.normal(size=(count, width))
+    said = labels(outputs)
+    assert said.dtype == np.int64
+    expected = outputs[:, 0] > 0 if width == 1 else outputs.argmax(axis=1)
+    np.testing.assert_array_equal(said, expected)
+    truth = rng.integers(0, max(2, width), count)
+    hot = truth[:, None].astype(float) if width == 1 else np.eye(width)[truth]
+    forms = [truth, hot, 2 * hot - 1, *([2 * truth - 1] if width == 1 else [])]
+    for form in forms:
+        assert accuracy(form, outputs) == np.mean(said == truth)
 
 
 def test_nothing_has_no_score() -> None:

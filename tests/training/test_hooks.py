@@ -188,6 +188,29 @@ def test_a_loss_that_overflows_is_told_from_bad_data() -> None:
         step(start, (X * np.float32(1e30), Y))
 
 
+@pytest.mark.parametrize("donate", [False, True])
+def test_where_no_gradient_came_through_the_parameters_are_finite(donate: bool) -> None:
+    optimizer = chain(apply_if_finite(sgd(0.1), 3))
+    step = stop_at_nonfinite(train_step(OBJECTIVE, optimizer, donate=donate))
+    start = init_state(MODEL, optimizer, random.key(0), (4,))
+    before = "batch is" if donate else "batch and parameters are"
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(DomainError, match=f"; {before} finite, after the step the parameters are f"),
+    ):
+        step(start, (X * np.float32(1e30), Y))
+
+
+def test_with_donation_old_parameters_are_not_blamed() -> None:
+    step = stop_at_nonfinite(train_step(OBJECTIVE, sgd(0.1), donate=True))
+    start = init_state(MODEL, sgd(0.1), random.key(0), (4,))
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(DomainError, match=r"inf; batch is finite, after the step params\["),
+    ):
+        step(start, (X * np.float32(1e30), Y))
+
+
 def test_an_ordinary_step_is_the_same() -> None:
     plain = train_step(OBJECTIVE, sgd(0.1))
     start = init_state(MODEL, sgd(0.1), random.key(0), (4,))
@@ -210,6 +233,17 @@ def test_ctrl_c_ends_the_loop_after_its_step() -> None:
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_signal_that_is_ignored_stays_so() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with interruptible() as interrupted:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert not interrupted()
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_in_another_thread_signals_are_left_alone() -> None:

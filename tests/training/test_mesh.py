@@ -65,7 +65,9 @@ assert "all-reduce" in text
 here, told = step(state, stream[2])
 near(metrics["loss"], told["loss"])
 tree.map(near, jax.device_get(there.params), here.params)
-for got, expected in zip(jax.tree.leaves(there.opt_state), tree.leaves(here.opt_state)):
+for got, expected in zip(
+    jax.tree.leaves(there.opt_state), tree.leaves(here.opt_state), strict=True
+):
     near(got, expected)
 
 checkpoints.save(file, jax.device_get(there))

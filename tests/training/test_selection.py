@@ -47,6 +47,13 @@ def test_folds_that_are_none_are_refused(folds: Any, error: type[Exception], mes
         cross_validate(lambda train, validation: 0.0, (X, Y[1:]), parts)  # type: ignore[arg-type]
 
 
+@pytest.mark.usefixtures("unannotated")
+def test_the_rows_of_an_array_are_no_arrays() -> None:
+    folds = [(np.array([0]), np.array([1]))]
+    with pytest.raises(DtypeError, match="cross_validate: arrays is a ndarray, expected a tuple"):
+        cross_validate(lambda train, validation: 0.0, X, folds)  # type: ignore[arg-type]
+
+
 def test_the_best_candidate_comes_first() -> None:
     grid = list(ParameterGrid({"a": [1, 2, 3], "b": [0.0, math.nan]}))
     seen: list[Any] = []
@@ -60,7 +67,7 @@ def test_the_best_candidate_comes_first() -> None:
     assert [math.isnan(trial.score) for trial in trials] == [False] * 3 + [True] * 3
     assert [trial.hyperparams["a"] for trial in trials[:3]] == [2, 1, 3]
     assert len(seen) == 6
-    assert all(train == (X,) and validation == (Y,) for train, validation in seen[:1])
+    assert all(train[0] is X and validation[0] is Y for train, validation in seen)
     assert search(run, grid, (X,), (Y,), mode="max")[0].score == 1
     with pytest.raises(DomainError, match="search: no candidates"):
         search(run, [], (X,), (Y,))

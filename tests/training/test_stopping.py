@@ -4,10 +4,13 @@ import math
 from typing import Any
 
 import hypothesis.strategies as st
+import numpy as np
 import pytest
 from hypothesis import given
 
+from purenn import layers, optimizers, random, training, tree
 from purenn.errors import DomainError, DtypeError
+from purenn.ops.losses import squared_error
 from purenn.training import early_stopping
 
 scores = st.floats(-5, 5) | st.sampled_from([math.nan, math.inf, -math.inf, 0.0, 1.0])
@@ -33,6 +36,19 @@ def test_the_best_is_kept(history: list[float], patience: int, delta: float, mod
         assert best.stop == (i - at >= patience)
         if at >= 0:
             assert best.score == value
+
+
+def test_a_copy_is_kept_where_states_are_donated() -> None:
+    model, optimizer = layers.serial(out=layers.dense(1)), optimizers.sgd(0.1)
+    step = training.train_step(training.objective(model, squared_error), optimizer, donate=True)
+    state = training.init_state(model, optimizer, random.key(0), (2,))
+    stopping = early_stopping(1)
+    best = stopping.update(stopping.init(), 0.0, tree.map(np.copy, state))
+    plain = stopping.update(stopping.init(), 0.0, state)
+    expected = tree.map(np.copy, state)
+    step(state, (np.ones((3, 2), np.float32), np.full((3, 1), 9, np.float32)))
+    tree.map(np.testing.assert_array_equal, best.kept, expected)
+    assert (plain.kept.params["out"]["kernel"] != expected.params["out"]["kernel"]).all()
 
 
 def test_arguments_out_of_their_domains_are_refused() -> None:

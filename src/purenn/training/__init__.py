@@ -9,7 +9,8 @@ Everything that a run depends on is in its ``TrainState`` and its batches: the s
 same bits. The pieces that stand around the loop are as pure:
 
     batches, stream                 which examples a step sees
-    evaluate, predict, accuracy     what the model is worth
+    evaluate, predict, labels, accuracy
+                                    what the model is worth
     early_stopping                  the best state, and when to stop
     cross_validate, search          which model to take
     with_hyperparams                another learning rate
@@ -20,7 +21,7 @@ same bits. The pieces that stand around the loop are as pure:
 """
 
 from purenn.training.batching import batches, batches_per_epoch, stream
-from purenn.training.evaluation import accuracy, evaluate, predict
+from purenn.training.evaluation import accuracy, evaluate, labels, predict
 from purenn.training.hooks import interruptible, stop_at_nonfinite, with_hyperparams
 from purenn.training.objective import Batch, Objective, objective
 from purenn.training.selection import Trial, cross_validate, search
@@ -45,6 +46,7 @@ __all__ = [
     "fit",
     "init_state",
     "interruptible",
+    "labels",
     "objective",
     "predict",
     "search",

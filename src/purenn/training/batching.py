@@ -52,6 +52,8 @@ def stream(
 
         fit(step, state, stream(key, arrays, 32, epochs, start=int(state.step)))
 
+    Of a run that is complete no batches are left, and ``fit`` says so with a DomainError.
+
     Args:
         key: The orders are a pure function of it.
         arrays: As for :func:`batches`, and so is ``size``.
@@ -77,7 +79,14 @@ def stream(
 
 
 def batches_per_epoch(count: int, size: int, *, drop_last: bool = False) -> int:
-    """How many batches of ``size`` there are in ``count`` examples."""
+    """How many batches of ``size`` there are in ``count`` examples.
+
+    Raises:
+        DtypeError: ``count`` or ``size`` is no int.
+        DomainError: ``count`` is less than 0, or ``size`` less than 1.
+    """
+    check_integer("batches_per_epoch", "count", count, least=0)
+    check_integer("batches_per_epoch", "size", size, least=1)
     return count // size if drop_last else -(-count // size)
 
 
@@ -95,20 +104,24 @@ def _epoch(
 
 def _check(name: str, arrays: Any, size: Any, drop_last: bool) -> int:
     """Refuse what is no set of examples; else say how many there are."""
-    if not isinstance(arrays, list | tuple):
-        raise DtypeError(
-            f"{name}: arrays is a {type(arrays).__name__}, expected a tuple such as "
-            "(inputs, targets)"
-        )
+    count = check_arrays(name, arrays)
     check_integer(name, "size", size, least=1)
-    names = [f"arrays[{i}]" for i in range(len(arrays))]
-    count = count_examples(name, dict(zip(names, arrays, strict=True)))
     if drop_last and size > count:
         raise DomainError(
             f"{name}: size is {size}, expected at most {count}, the number of examples, where "
             "the last batch is dropped"
         )
     return count
+
+
+def check_arrays(name: str, arrays: Any) -> int:
+    """Refuse what is no tuple of arrays with an example per row; else say how many there are."""
+    if not isinstance(arrays, list | tuple):
+        raise DtypeError(
+            f"{name}: arrays is a {type(arrays).__name__}, expected a tuple such as "
+            "(inputs, targets)"
+        )
+    return count_examples(name, {f"arrays[{i}]": array for i, array in enumerate(arrays)})
 
 
 def count_examples(name: str, arrays: dict[str, Array]) -> int:

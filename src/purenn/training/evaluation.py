@@ -81,18 +81,35 @@ def evaluate(
     return scores
 
 
+def labels(outputs: Array) -> Array:
+    """The label that the outputs of each example say.
+
+    Args:
+        outputs: Logits, scores or probabilities (examples, classes), of which the largest counts;
+            if there is only one per example it is a logit or a score, and a positive one says 1.
+
+    Returns:
+        Labels (examples,), int64.
+    """
+    if outputs.shape[-1] == 1:
+        return np.asarray(outputs[..., 0] > 0, np.int64)
+    return np.asarray(outputs.argmax(axis=-1), np.int64)
+
+
 def accuracy(targets: Array, outputs: Array) -> float:
-    """The share of examples whose largest output is that of their label.
+    """The share of examples whose outputs say their label; see :func:`labels`.
 
     Args:
         targets: Labels (examples,), integers; or (examples, classes), where the largest counts.
-        outputs: Logits or probabilities (examples, classes); if there is only one per example it is
-            a logit, and a positive one says 1.
+            Where there is one output per example, of shape (examples,) or (examples, 1), and
+            1 beside 0 or beside −1.
+        outputs: As for :func:`labels`.
 
     Returns:
         A number from 0 to 1.
     """
-    predicted = outputs[..., 0] > 0 if outputs.shape[-1] == 1 else outputs.argmax(axis=-1)
     if targets.ndim == outputs.ndim:
-        targets = targets[..., 0] if targets.shape[-1] == 1 else targets.argmax(axis=-1)
-    return float(np.mean(predicted == targets))
+        targets = labels(targets)
+    elif outputs.shape[-1] == 1:
+        targets = targets > 0
+    return float(np.mean(labels(outputs) == targets))

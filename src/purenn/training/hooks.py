@@ -2,6 +2,7 @@
 
 import math
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -77,7 +78,8 @@ def stop_at_nonfinite(step: Step) -> Step:
 
     Raises, when the step is taken:
         DomainError: the loss is NaN or infinite; the message has the number of the step, and the
-            first entry of the batch that is not finite, or else of the parameters.
+            first entry of the batch that is not finite, or else of the parameters: those before the
+            step, unless it was made with ``donate=True`` and has written the next ones over them.
     """
 
     def checked(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
@@ -85,15 +87,23 @@ def stop_at_nonfinite(step: Step) -> Step:
         after, metrics = step(state, batch)
         loss = float(metrics["loss"])
         if not math.isfinite(loss):
-            where = (
-                _first_bad_part(batch)
-                or _first_bad(state.params)
-                or f"batch and parameters are finite, after the step {_first_bad(after.params)}"
-            )
-            raise DomainError(f"step {number}: the loss is {loss}; {where}")
+            raise DomainError(f"step {number}: the loss is {loss}; {_where(state, batch, after)}")
         return after, metrics
 
     return checked
+
+
+def _where(state: TrainState, batch: Batch, after: TrainState) -> str:
+    """The first thing that is not finite."""
+    pairs = zip(tree.leaves(state.params), tree.leaves(after.params), strict=True)
+    known = {"batch": _first_bad_part(batch)}
+    if not all(np.shares_memory(old, new) for old, new in pairs):
+        known["parameters"] = _first_bad(state.params)
+    found = next((bad for bad in known.values() if bad), None)
+    if found:
+        return found
+    bad = _first_bad(after.params) or "the parameters are finite too"
+    return f"{' and '.join(known)} {'are' if len(known) > 1 else 'is'} finite, after the step {bad}"
 
 
 def _first_bad_part(batch: Batch) -> str | None:
@@ -120,7 +130,8 @@ def interruptible() -> Iterator[Callable[[], bool]]:
                     break
 
     A second Ctrl-C raises KeyboardInterrupt at once. Only the main thread can do this, as Python
-    gives signals to no other; in another one nothing changes.
+    gives signals to no other; in another one nothing changes, nor where the signal is ignored, as
+    in a process that a shell runs in the background.
     """
     pressed: list[int] = []
 
@@ -129,11 +140,12 @@ def interruptible() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         pressed.append(number)
 
-    try:
-        before = signal.signal(signal.SIGINT, handler)
-    except ValueError:  # not the main thread
+    before = signal.getsignal(signal.SIGINT)
+    is_main = threading.current_thread() is threading.main_thread()
+    if before is signal.SIG_IGN or not is_main:
         yield lambda: False
         return
+    signal.signal(signal.SIGINT, handler)
     try:
         yield lambda: bool(pressed)
     finally:

@@ -7,7 +7,7 @@ import numpy as np
 
 from purenn.contract import check_array
 from purenn.errors import DomainError, DtypeError
-from purenn.training.batching import count_examples
+from purenn.training.batching import check_arrays
 from purenn.typing import Array
 
 Arrays = tuple[Array, ...]
@@ -38,8 +38,7 @@ def cross_validate(
         ShapeError, DtypeError: the arrays do not fit each other, or a fold holds no integers.
         DomainError: there are no folds, an index is out of range, or an example is in both parts.
     """
-    names = [f"arrays[{i}]" for i in range(len(arrays))]
-    count = count_examples("cross_validate", dict(zip(names, arrays, strict=True)))
+    count = check_arrays("cross_validate", arrays)
     scores = []
     for i, fold in enumerate(folds):
         parts = [*map(np.asarray, fold)]

@@ -47,6 +47,9 @@ def early_stopping(
                 break
         best.kept.params
 
+    What is kept is kept as it is. A step of ``train_step(…, donate=True)`` writes to the state that
+    it is given, so keep a copy of that: ``tree.map(np.copy, state)``.
+
     Args:
         patience: Scores in a row that are no better than the best before ``stop`` is true, ≥ 1.
         min_delta: By how much a score must be better to count, ≥ 0.
