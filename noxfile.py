@@ -13,7 +13,7 @@ PYTHONS = ["3.11", "3.12", "3.13"]
 
 nox.needs_version = ">=2024.4.15"
 nox.options.default_venv_backend = "uv|virtualenv"
-nox.options.sessions = ["lint", "typecheck", "tests", "mutants"]
+nox.options.sessions = ["lint", "typecheck", "tests"]
 # Under CI nox would take a missing Python for an error, and uv would fetch one.
 nox.options.error_on_missing_interpreters = False
 os.environ.setdefault("UV_PYTHON_DOWNLOADS", "never")
@@ -46,6 +46,13 @@ _SHARES = {
 }
 
 
+# One of each kind; `nox -s mutants -- purenn.ops` takes all, some five minutes.
+_MUTATED = (
+    "purenn.ops", "relu", "gelu", "softmax", "dense", "max_pool", "layer_norm",
+    "softmax_cross_entropy_with_integer_labels",
+)  # fmt: skip
+
+
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """The tests with the newest release of everything, shared out among the Pythons."""
@@ -53,6 +60,8 @@ def tests(session: nox.Session) -> None:
     is_whole = all(shutil.which(f"python{version}") for version in PYTHONS)
     share = _SHARES[str(session.python)] if is_whole else ["tests"]
     session.run("pytest", "-n", "auto", "--dist", "worksteal", *(session.posargs or share))
+    if session.python == PYTHONS[0] and not session.posargs:
+        session.run("python", "-m", "purenn", "verify", "--mutants", *_MUTATED)
 
 
 @nox.session(python=PYTHONS[0])
@@ -81,13 +90,6 @@ def verify(session: nox.Session) -> None:
     """Examine every rule and print the table."""
     session.install("-e", ".[verify]")
     session.run("python", "-m", "purenn", "verify", *session.posargs)
-
-
-# One of each kind; `nox -s mutants -- purenn.ops` takes all, some five minutes.
-_MUTATED = (
-    "purenn.ops", "relu", "gelu", "softmax", "dense", "max_pool", "layer_norm",
-    "softmax_cross_entropy_with_integer_labels",
-)  # fmt: skip
 
 
 @nox.session

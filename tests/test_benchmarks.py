@@ -55,8 +55,8 @@ def test_a_case_from_the_command_line(tmp_path: Path) -> None:
     assert "softmax/3 × 3" in done.stdout
     found = json.loads((tmp_path / "x.json").read_text())
     (result,) = found["results"]
-    assert {"separately", "Jacobian per example", "JAX jit"} == set(result["ratios"])
-    low, middle, high = result["ratios"]["JAX jit"]
+    assert {"separately", "Jacobian per example"} <= set(result["ratios"])
+    low, middle, high = result["ratios"]["separately"]
     assert 0 < low <= middle <= high
     assert {"numpy", "jax", "python", "processor"} <= set(found["environment"])
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")

@@ -157,13 +157,13 @@ def softmax_cross_entropy_with_integer_labels_vjp(
     """
     rows, axes = _rows("softmax_cross_entropy_with_integer_labels", logits, labels, axis)
     y, at_label = _softmax.log_softmax(rows, _is_double(logits)), _places(rows, labels)
+    slope = y.p  # p − onehot
+    missing = np.where(y.top == at_label, y.rest, 1 - slope.take(at_label))
+    slope.put(at_label, -missing)
 
     @quiet
     def pullback(dy: Array) -> tuple[Array, None]:
-        wide = widen(dy)[..., np.newaxis]
-        dlogits = y.p * wide
-        missing = np.where(y.top == at_label, y.rest, 1 - y.p.take(at_label))
-        dlogits.put(at_label, -missing * wide)
+        dlogits = slope * widen(dy)[..., np.newaxis]
         return narrow(from_lanes(dlogits, logits, axes), logits), None
 
     return narrow(-y.log_p.take(at_label)[..., 0], logits), pullback
