@@ -49,8 +49,9 @@ def train_step(
 ) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
     """Compile the step, for one device or for a mesh.
 
-    On a mesh, ``jax.make_mesh((8,), ("batch",))``, each device has a part of the batch, whose size
-    is to be a multiple of their number, and all have the state; the compiler adds the gradients up.
+    On a mesh, ``jax.sharding.Mesh(jax.devices(), ("batch",))``, each device has a part of the
+    batch, whose size is to be a multiple of their number, and all have the state; the compiler adds
+    the gradients up. Running statistics stay as they are.
     """
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, dict[str, jax.Array]]:

@@ -49,7 +49,7 @@ for state, _ in training.fit(step, state, stream[:2]):
     pass
 checkpoints.save(file, state)
 
-mesh = jax.make_mesh((8,), ("batch",))
+mesh = jax.sharding.Mesh(jax.devices(), ("batch",))
 assert mesh.size == len(jax.devices()) == 8
 sharded = reference.training.train_step(
     reference.training.objective(model(reference.layers), jax_loss), theirs, mesh
