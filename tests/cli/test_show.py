@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,6 +40,23 @@ def test_show_tells_every_leaf(trained: Path, capsys: pytest.CaptureFixture[str]
     assert "model = 'dense(8), batch_norm(), relu, dense(3)'" in told
 
 
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"history": [0.5]}, {"history": {"a": 1}}, {"history": [{"loss": "low"}]}, {"history": []},
+        {"config": "adam"}, {"losses": None}, {"notes": "\ud800"},
+    ],
+)  # fmt: skip
+def test_show_tells_any_metadata(
+    tmp_path: Path, metadata: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoints.save(tmp_path / "x", {"a": np.zeros(3)}, metadata)
+    assert main(["show", str(tmp_path / "x")]) == 0
+    ((key, value),) = metadata.items()
+    told = capsys.readouterr().out
+    assert f"{key}: {value}".encode(errors="backslashreplace").decode() in told
+
+
 def test_predict_says_what_the_model_says(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -50,7 +68,7 @@ def test_predict_says_what_the_model_says(
     iris = data.iris()
     model = load(trained / "checkpoints/best.safetensors")
     logits = model.model.forward(
-        model.params, model.state, scaled(model.scaler, iris.inputs, "float32")
+        model.state.params, model.state.state, scaled(model.scaler, iris.inputs, "float32")
     )
     assert [row[1] for row in rows[1:]] == [iris.classes[i] for i in logits.argmax(axis=1)]
     shares = np.array([row[2:] for row in rows[1:]], float)
@@ -82,17 +100,22 @@ def test_inputs_alone_and_a_file_for_the_answer(trained: Path, tmp_path: Path) -
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 8
 
 
-def test_values_are_predicted_as_values(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture(scope="module")
+def values(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder: Path = tmp_path_factory.mktemp("values") / "run"
     arguments = ["--data", "sine(200)", "--model", "dense(16), tanh, dense(1)", "--epochs", "60"]
-    options = ["--optimizer", "adam(0.03)", "--quiet", "--output", str(tmp_path / "run")]
+    options = ["--optimizer", "adam(0.03)", "--quiet", "--output", str(folder)]
     assert main(["train", *arguments, *options]) == 0
-    capsys.readouterr()
-    assert main(["predict", str(tmp_path / "run"), "--data", "sine(50)"]) == 0
+    return folder
+
+
+def test_values_are_predicted_as_values(values: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", str(values), "--data", "sine(50)"]) == 0
     told = capsys.readouterr()
     rows = list(csv.reader(io.StringIO(told.out)))
     assert rows[0] == ["example", "predicted_0"]
-    values = np.array([float(row[1]) for row in rows[1:]])
-    assert np.abs(values - data.sine(50).targets[:, 0]).max() < 0.5
+    told_values = np.array([float(row[1]) for row in rows[1:]])
+    assert np.abs(told_values - data.sine(50).targets[:, 0]).max() < 0.5
     assert re.search(r"50 examples: r2 0\.9\d*, mean squared error", told.err)
 
 
@@ -111,10 +134,20 @@ def test_values_are_predicted_as_values(tmp_path: Path, capsys: pytest.CaptureFi
         (["predict", "RUN", "--data", "text.npy"], "data: text.npy is no .npy file"),
         (["predict", "RUN", "--data", "no.npy"], "no.npy: No such file or directory"),
         (["predict", "RUN", "--output", "no/x.csv"], "--output: there is no folder no"),
+        (["predict", "RUN", "--output", "."], "--output: . is a folder, expected a file"),
+        (["predict", "RUN", "--data", "empty.npy"], "data: empty.npy is no .npy file of numbers"),
+        (["predict", "RUN", "--data", "zip.npy"], "data: zip.npy is no .npy file of numbers"),
+        (["predict", "RUN", "--data", "object.npy"], "data: object.npy is no .npy file of numbers"),
+        (["predict", "RUN", "--data", "none.npy"], "data: none.npy has shape (0, 4), which has no"),
+        (["predict", "RUN", "--data", "one.npy"], "data: one.npy has shape (), which has no exam"),
+        (["predict", "RUN", "--data", "words.npy"], "data: words.npy has dtype <U1, expected one"),
+        (["predict", "VALUES", "--data", "wide.npz"], "data: targets have shape (3,), and the out"),
+        (["predict", "VALUES", "--data", "iris"], "data: iris has 3 classes, the network 0"),
     ],
 )
 def test_what_cannot_run_has_status_2_and_one_line(
     trained: Path,
+    values: Path,
     arguments: list[str],
     message: str,
     tmp_path: Path,
@@ -125,7 +158,14 @@ def test_what_cannot_run_has_status_2_and_one_line(
     for name in ("text", "text.npy"):
         (tmp_path / name).write_text("some text that is none")
     checkpoints.save(tmp_path / "foreign", {"a": np.zeros(3)})
-    assert main([str(trained) if word == "RUN" else word for word in arguments]) == 2
+    np.savez(tmp_path / "wide.npz", x=np.ones((5, 1)), y=np.ones((5, 3)))
+    (tmp_path / "zip.npy").write_bytes((tmp_path / "wide.npz").read_bytes())
+    (tmp_path / "empty.npy").write_bytes(b"")
+    arrays = {"none": np.ones((0, 4)), "one": np.array(3.0), "words": np.array(["a", "b"])}
+    for name, array in {**arrays, "object": np.array([{}, 3], object)}.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    places = {"RUN": str(trained), "VALUES": str(values)}
+    assert main([places.get(word, word) for word in arguments]) == 2
     told = capsys.readouterr()
     assert told.err.startswith("purenn: ")
     assert message in told.err

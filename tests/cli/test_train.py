@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from purenn import checkpoints
@@ -99,6 +101,55 @@ def test_options_go_before_the_file_and_resume_goes_on(tmp_path: Path) -> None:
     ]
     assert arrays[0].keys() == arrays[1].keys()
     assert all(arrays[0][name].tobytes() == arrays[1][name].tobytes() for name in arrays[0])
+
+
+def test_a_run_that_was_moved_goes_on_where_it_is(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(CONFIG.replace("steps)", "80)"))
+    done = run(tmp_path, "train", "config.toml", "--epochs", "1", "--output", "a", "--quiet")
+    assert done.returncode == 0, done.stderr
+    for name, options in (("purenn-run", []), ("b", ["--output", "b"])):
+        (tmp_path / "a").rename(tmp_path / name)
+        done = run(tmp_path, "train", "--resume", *options, "--epochs", "2", "--quiet")
+        assert done.returncode == 0, done.stderr
+        assert not (tmp_path / "a").exists()
+        assert f'output = "{name}"' in (tmp_path / name / "config.toml").read_text()
+        assert len((tmp_path / name / "metrics.jsonl").read_text().splitlines()) == 2
+        (tmp_path / name).rename(tmp_path / "a")
+
+
+def test_a_configuration_that_cannot_be_written_stays_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(CONFIG)
+    assert run(tmp_path, "train", "config.toml", "--epochs", "1", "--quiet").returncode == 0
+    before = files(tmp_path / "purenn-run")
+    again = f"ulimit -f 0; exec {sys.executable} -m purenn train --resume --quiet"
+    done = subprocess.run(
+        ["sh", "-c", again], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert "File too large" in done.stderr
+    assert files(tmp_path / "purenn-run") == before
+
+
+def test_a_foreign_checkpoint_is_not_resumed(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(CONFIG)
+    checkpoints.save_step(tmp_path / "x/checkpoints", 3, {"a": np.ones(2)})
+    done = run(tmp_path, "train", "config.toml", "--resume", "--output", "x")
+    assert done.returncode == 2
+    assert "safetensors: is no checkpoint of purenn train: it lacks classes" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_ctrl_c_before_the_training_ends_it_in_one_line(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "config.toml")
+    command = [sys.executable, "-m", "purenn", "train", "config.toml"]
+    with (
+        subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process,
+        open(tmp_path / "config.toml", "w"),  # waits until it is read
+    ):
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate()
+    assert process.returncode == 130
+    assert stderr == "purenn: interrupted\n"
 
 
 @pytest.mark.parametrize("presses", [1, 2])

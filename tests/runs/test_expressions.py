@@ -7,7 +7,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from purenn.runs.expressions import ConfigError, arguments, called, evaluate
+from purenn.runs.expressions import ConfigError, arguments, called, evaluate, mentions
 
 literals = st.recursive(
     st.integers(-(10**9), 10**9)
@@ -38,7 +38,9 @@ def test_names_and_arithmetic() -> None:
     assert evaluate("key", "f(one(three), x=[1, steps])", NAMES) == ("f", (3,), {"x": (1, 100)})
     assert evaluate("key", "-steps // 3 + 2.5 * (three - 1) / 4", NAMES) == -100 // 3 + 1.25
     assert evaluate("key", "f({steps: 0.5})", NAMES) == ("f", ({100: 0.5},), {})
-    assert called("key", "f(1), three, a=one(2)") == ["f", "three"]
+    assert called("key", "f(1), three, a=one(2)") == ["f", "three", "one"]
+    assert mentions("key", "f(1, one(steps), three=2)", "steps")
+    assert not mentions("key", "f('steps', steps=1, a=warmup_steps)", "steps")
     assert evaluate("key", "f(\n  1,\n)", NAMES) == ("f", (1,), {})
 
 
@@ -49,6 +51,15 @@ def test_names_and_arithmetic() -> None:
         "one.__globals__",
         "f(*three)",
         "f(**three)",
+        "**three",
+        "f(1), **{'a': 1}",
+        "a=f(1), a=f(2)",
+        "f(a=1, a=2)",
+        "f({**three})",
+        "{**{}}",
+        "-f(1)",
+        "-True",
+        "-'a'",
         "lambda: 1",
         "[x for x in three]",
         "f'{three}'",

@@ -147,12 +147,41 @@ def test_too_few_examples_are_refused(tmp_path: Path) -> None:
         prepare(config(data=text, validation=0.3, test=0.3), KEY)
 
 
-def test_numbers_that_are_not_finite_are_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("scale", ["standard", "minmax", "none"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_not_finite_are_named(tmp_path: Path, bad: float, scale: str) -> None:
     x = np.ones((30, 2), np.float32)
-    x[:, 1] = np.nan
+    x[:, 1] = bad
     text = numbers(tmp_path, 30, x=x)
-    with pytest.raises(ConfigError, match=r"^data: inputs\[0, 1\] of the training part is nan"):
-        prepare(config(data=text, scale="none"), KEY)
+    with pytest.raises(ConfigError, match=rf"^data: inputs\[0, 1\] of the train part is {bad}"):
+        prepare(config(data=text, scale=scale), KEY)
+    x = np.arange(30.0)[:, None].astype(np.float32)
+    np.savez(tmp_path / "y.npz", x_train=x, y_train=x, x_test=np.full((2, 1), bad, np.float32),
+             y_test=x[:2])  # fmt: skip
+    with pytest.raises(ConfigError, match=rf"^data: inputs\[0, 0\] of the test part is {bad}"):
+        prepare(config(data=str(tmp_path / "y.npz"), scale=scale), KEY)
+
+
+@pytest.mark.parametrize("name", ["C:x.npz", "a:b.npz", "mnist.npz", "x y:.npz"])
+def test_the_path_of_a_file_may_have_a_colon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(numbers(tmp_path, 30)).rename(tmp_path / name)
+    for text in (name, f"npz:{name}"):
+        assert len(read(text, KEY)[0].inputs) == 30
+
+
+def test_the_same_data_are_known_again(tmp_path: Path) -> None:
+    first = prepare(config(data=numbers(tmp_path, 40)), KEY).told
+    assert first == prepare(config(data=numbers(tmp_path, 40)), KEY).told
+    assert {name: first[name] for name in ("train", "validation", "test")} == {
+        "train": 28, "validation": 6, "test": 6,
+    }  # fmt: skip
+    x = np.arange(40.0, dtype=np.float32)[:, None] * np.ones(2, np.float32)
+    for changes in ({"x": x + np.float32(1)}, {"y": np.arange(40) % 3 // 2}):
+        other = prepare(config(data=numbers(tmp_path, 40, **changes)), KEY).told
+        assert other["checksum"] != first["checksum"]
 
 
 def test_a_class_of_one_example_is_no_hindrance(tmp_path: Path) -> None:

@@ -5,9 +5,10 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from purenn.runs.config import Config
-from purenn.runs.report import conclude, labels_of, write_metrics
+from purenn.runs.report import append_metrics, conclude, write_metrics
 from purenn.runs.setup import setup
 from purenn.runs.train import begin, run, scores
 
@@ -15,7 +16,7 @@ from purenn.runs.train import begin, run, scores
 def test_the_scores_are_those_of_the_parts(tmp_path: Path) -> None:
     made = setup(Config(data="wine", model="dense(3)", epochs=3))
     (*_, news) = run(made, begin(made))
-    found = conclude(tmp_path, made, news.place.state, news.place.history)
+    found = conclude(tmp_path, made, news.place.state, news.place)
     assert [*found] == ["train", "validation", "test"]
     assert made.inputs.test is not None
     assert found["test"] == scores(made, news.place.state, made.inputs.test)
@@ -37,9 +38,18 @@ def test_the_metrics_are_read_back_to_the_last_bit(tmp_path: Path) -> None:
         for row, got in zip(rows, csv.DictReader(file), strict=True):
             assert float(got["loss"]) == row["loss"]
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line)["loss"] for line in lines] == [row["loss"] for row in rows]
+    assert [json.loads(line, parse_constant=pytest.fail) for line in lines] == [
+        {**row, "other": None} for row in rows
+    ]
 
 
-def test_labels_of_one_logit_and_of_several() -> None:
-    np.testing.assert_array_equal(labels_of(np.array([[-1.0], [2.0]])), [0, 1])
-    np.testing.assert_array_equal(labels_of(np.array([[-1.0, -2.0], [0.0, 2.0]])), [0, 1])
+def test_a_row_after_the_other_gives_the_same_files(tmp_path: Path) -> None:
+    rows = [{"epoch": i, "loss": 1 / (i + 3)} for i in range(4)]
+    names = ("metrics.csv", "metrics.jsonl")
+    for i in range(4):
+        append_metrics(tmp_path, rows[: i + 1])
+    found = [(tmp_path / name).read_bytes() for name in names]
+    write_metrics(tmp_path, rows)
+    assert found == [(tmp_path / name).read_bytes() for name in names]
+    write_metrics(tmp_path, [])
+    assert not [*tmp_path.iterdir()]

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from purenn.ops import losses
 from purenn.runs.config import Config
 from purenn.runs.expressions import ConfigError
 from purenn.runs.setup import layers_of, setup, training_batches
+from purenn.runs.train import scores
 
 TARGETS = {  # what each loss of labels, and of values, is given for a label
     "softmax_cross_entropy_with_integer_labels": "label",
@@ -34,6 +36,7 @@ def config(**entries: Any) -> Config:
 def test_labels_come_in_the_form_that_the_loss_wants(loss: str) -> None:
     made = setup(config(loss=loss, epochs=2))
     assert made.loss is getattr(losses, loss)
+    assert made.examples[1].tolist() == made.targets(made.inputs.train.targets).tolist()
     labels = made.inputs.train.targets
     hot = np.eye(3)[labels]
     expected = {"label": labels, "one hot": hot, "sign": 2 * hot - 1}[TARGETS[loss]]
@@ -54,7 +57,9 @@ def test_layers_by_kind_or_by_name() -> None:
     found = layers_of("dense(4), relu, dense(3), out=dense(2)", (5,))
     assert [*found] == ["dense_0", "relu_0", "dense_1", "out"]
     assert [*layers_of("dense(4), relu", (2, 2, 1))] == ["flatten", "dense_0", "relu_0"]
+    assert [*layers_of("a=dense(4), b=relu", (2, 2, 1))] == ["flatten", "a", "b"]
     assert [*layers_of("conv(4, (3, 3)), relu", (4, 4, 1))] == ["conv_0", "relu_0"]
+    assert [*layers_of("a=conv(4, (3, 3)), b=dense(2)", (4, 4, 1))] == ["a", "b"]
     model = layers.serial(**layers_of("residual(dense(5), tanh, dense(5, he_normal()))", (5,)))
     params, _, shape = model.init(random.key(0), (5,))
     assert shape == (5,)
@@ -142,6 +147,22 @@ def test_rare_classes_count_for_more() -> None:
         ({"model": "he_normal()"}, "model: he_normal is no layer"),
         ({"model": "conv(3, (3, 3)), dense(3)"}, "model: conv_0: conv: "),
         ({"model": " "}, "model: is empty"),
+        (
+            {"model": "dense(128), relu, dense_0=dense(3)"},
+            "model: dense_0 names one layer, and is what another is called",
+        ),
+        ({"model": "a=dense(128), a=dense(3)"}, "model: a is given twice"),
+        (
+            {"data": "digits", "model": "flatten=dense(8), dense_0=dense(10)"},
+            "model: flatten names one layer, and is what another is called",
+        ),
+        ({"model": "dense(3), **x"}, "model: _(dense(3), **x) has **, expected names"),
+        ({"model": "-dense(3)"}, "model: -dense(3) is no arithmetic of numbers"),
+        ({"model": "residual(-relu), dense(3)"}, "model: -relu is no arithmetic of numbers"),
+        (
+            {"data": "moons", "model": "dense(1), sigmoid", "loss": "binary_cross_entropy"},
+            "loss: binary_cross_entropy is of probabilities, and one output is taken for a logit",
+        ),
         ({"loss": "squared_eror"}, "loss: there is no squared_eror; did you mean squared_error?"),
         ({"loss": "triplet_margin_loss"}, "loss: there is no triplet_margin_loss"),
         (
@@ -184,3 +205,40 @@ def test_rare_classes_count_for_more() -> None:
 def test_the_message_names_the_key(entries: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=f"^{re.escape(message)}"):
         setup(config(**entries))
+
+
+@pytest.mark.parametrize(
+    ("labels", "entries", "message"),
+    [
+        ([1] * 40, {}, "data: all examples of the train part are of class 1, expected at least tw"),
+        ([0] * 40, {}, "data: all examples of the train part are of class 0, expected at least tw"),
+        (
+            [0, 2] * 20,
+            {"class_weights": True},
+            "class_weights: class 1 has no example, expected one of each of 3 classes in the train",
+        ),
+    ],
+)
+def test_classes_that_are_not_there_are_told(
+    tmp_path: Path, labels: list[int], entries: dict[str, Any], message: str
+) -> None:
+    np.savez(tmp_path / "x.npz", x=np.arange(80.0).reshape(40, 2), y=np.array(labels))
+    model = f"dense({max(labels) + 1})"
+    with pytest.raises(ConfigError, match=f"^{re.escape(message)}"):
+        setup(config(data=str(tmp_path / "x.npz"), model=model, **entries))
+
+
+@pytest.mark.parametrize("loss", ["hinge_loss", "perceptron_loss", "sigmoid_binary_cross_entropy"])
+def test_the_accuracy_of_one_output_is_that_of_its_sign(loss: str) -> None:
+    made = setup(config(data="moons(points=30)", model="dense(1)", loss=loss))
+    outputs = made.model.forward(made.state.params, made.state.state, made.inputs.train.inputs)
+    expected = np.mean((outputs[:, 0] > 0) == (made.inputs.train.targets == 1))
+    assert scores(made, made.state, made.inputs.train)["accuracy"] == expected
+
+
+def test_the_state_is_the_one_that_init_state_draws() -> None:
+    made = setup(config(optimizer="sgd(0.1, momentum=0.9)"))
+    init_key = random.split(random.key(0), 4)[1]
+    optimizer = optimizers.sgd(0.1, momentum=0.9)
+    expected = training.init_state(made.model, optimizer, init_key, (4,))
+    tree.map(np.testing.assert_array_equal, made.state, expected)

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given, settings
 
 from purenn import checkpoints, tree
+from purenn.checkpoints import CheckpointError
 from purenn.errors import DomainError
 from purenn.runs.config import Config
 from purenn.runs.expressions import ConfigError
 from purenn.runs.setup import setup
-from purenn.runs.train import Place, begin, best_epoch, resume, run, scores
-from purenn.training import TrainState
+from purenn.runs.train import Place, begin, best_epoch, restore, resume, run, save, scores
+from purenn.training import TrainState, early_stopping
 
 RUNS: dict[str, Config] = {
     "all": Config(
@@ -71,6 +72,7 @@ def test_a_stop_changes_nothing(
     same(place.rates, whole.rates)
     assert place.history == whole.history
     assert place.losses == whole.losses
+    assert place.best == whole.best
 
 
 def test_news_of_each_step() -> None:
@@ -100,11 +102,11 @@ def test_the_training_loss_is_a_mean_over_examples() -> None:
 
 
 def test_patience_ends_a_run_and_the_best_is_told() -> None:
-    history = last("stopped early").history
-    losses = [row["validation_loss"] for row in history]
-    assert len(history) < 30
-    assert best_epoch(MADE["stopped early"], history) == len(history) - 2 == np.argmin(losses) + 1
-    assert best_epoch(MADE["accumulated"], last("accumulated").history) == 4
+    place = last("stopped early")
+    losses = [row["validation_loss"] for row in place.history]
+    assert len(losses) < 30
+    assert best_epoch(place) == len(losses) - 2 == np.argmin(losses) + 1
+    assert best_epoch(last("accumulated")) == 4
 
 
 def test_the_best_is_kept(tmp_path: Path) -> None:
@@ -115,7 +117,7 @@ def test_the_best_is_kept(tmp_path: Path) -> None:
             states[len(news.place.history)] = news.place.state
             history = news.place.history
     found = checkpoints.read(tmp_path / checkpoints.BEST)
-    best = best_epoch(made, history)
+    best = best_epoch(news.place)
     assert found.metadata["history"] == history[:best]
     expected = states[best].params["dense_0"]["kernel"]
     np.testing.assert_array_equal(found.arrays["train/params/dense_0/kernel"], expected)
@@ -155,6 +157,62 @@ def test_another_configuration_is_refused(tmp_path: Path) -> None:
         resume(changed, tmp_path, pytest.fail)
     longer = setup(replace(RUNS["plateau"], epochs=9))
     assert int(resume(longer, tmp_path, pytest.fail).state.step) == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("schedule", "cosine_decay_schedule(0.01, steps)"),
+        ("optimizer", "adam(cosine_decay_schedule(0.01, 2*steps))"),
+    ],
+)
+def test_another_number_of_epochs_is_refused_where_the_steps_depend_on_it(
+    tmp_path: Path, key: str, text: str
+) -> None:
+    entries: dict[str, Any] = {"optimizer": "adam", key: text}
+    config = Config(data="iris", model="dense(3)", **entries)
+    made = setup(config)
+    for _ in run(made, begin(made), folder=tmp_path):
+        break
+    longer = setup(replace(config, epochs=9))
+    message = f"^epochs: is 9, and the run that is resumed was started with 20, and {key} depends"
+    with pytest.raises(ConfigError, match=message):
+        resume(longer, tmp_path, pytest.fail)
+    assert int(resume(made, tmp_path, pytest.fail).state.step) == 0
+
+
+def test_other_data_are_refused(tmp_path: Path) -> None:
+    x, y = np.arange(80.0).reshape(40, 2), np.arange(40) % 2
+
+    def made(count: int, shift: float) -> Any:
+        np.savez(tmp_path / "x.npz", x=x[:count] + shift, y=y[:count])
+        return setup(Config(data=str(tmp_path / "x.npz"), model="dense(2)"))
+
+    for _ in run(made(40, 0.0), begin(made(40, 0.0)), folder=tmp_path / "run"):
+        break
+    with pytest.raises(ConfigError, match=r"^data: has 14 examples in the train part, and had 28 "):
+        resume(made(20, 0.0), tmp_path / "run", pytest.fail)
+    with pytest.raises(ConfigError, match=r"^data: is not what the run that is resumed was traine"):
+        resume(made(40, 1.0), tmp_path / "run", pytest.fail)
+    assert int(resume(made(40, 0.0), tmp_path / "run", pytest.fail).state.step) == 1
+
+
+def test_a_checkpoint_of_something_else_is_not_resumed(tmp_path: Path) -> None:
+    checkpoints.save_step(tmp_path, 7, {"a": np.ones(2)}, {"config": "adam"})
+    with pytest.raises(CheckpointError, match=r"safetensors: is no checkpoint of purenn train: it"):
+        resume(MADE["plateau"], tmp_path, pytest.fail)
+
+
+def test_without_a_validation_loss_that_is_a_number_there_is_no_best(tmp_path: Path) -> None:
+    made = MADE["plateau"]
+    nowhere = begin(made)
+    for _ in range(3):
+        best = early_stopping(9).update(nowhere.best, math.nan)
+        nowhere = nowhere._replace(best=best, history=[{"epoch": 1, "validation_loss": math.nan}])
+    save(made, nowhere, tmp_path)
+    assert not (tmp_path / checkpoints.BEST).exists()
+    with pytest.raises(DomainError, match="validation: the loss was NaN after every epoch"):
+        restore(tmp_path, made, nowhere)
 
 
 def test_a_run_that_diverges_stops_with_a_reason() -> None:

@@ -34,6 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(f"purenn: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("purenn: interrupted", file=sys.stderr)
+        return 130
     except BrokenPipeError:  # whoever read the output has stopped, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141

@@ -4,7 +4,6 @@ import argparse
 import csv
 import sys
 from pathlib import Path
-from typing import Any
 
 from purenn.cli.errors import UsageError
 from purenn.cli.show import find
@@ -17,7 +16,8 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         help="apply a trained network to examples",
         description="Apply the network of a checkpoint, with the scaling that was fitted to its "
         "training part, and write a CSV row per example: its number, the predicted class and the "
-        "probability of each class, or the predicted values. Where the examples have labels, the "
+        "probability of each class (its score, where the loss is no cross-entropy), or the "
+        "predicted values. Where the examples have labels, the "
         "score is printed too. Exit status: 0 fine, 2 it could not run.",
     )
     parser.add_argument(
@@ -39,48 +39,35 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 
 def _predict(options: argparse.Namespace) -> int:
-    import numpy as np
-
     from purenn.checkpoints import CheckpointError
-    from purenn.ops import activations
     from purenn.runs.expressions import ConfigError
-    from purenn.runs.report import labels_of
     from purenn.runs.trained import load, run_inputs
 
     path = find(options.checkpoint)
     if options.output is not None and not options.output.resolve().parent.is_dir():
         raise UsageError(f"--output: there is no folder {options.output.parent}")
+    if options.output is not None and options.output.is_dir():
+        raise UsageError(f"--output: {options.output} is a folder, expected a file")
     try:
         trained = load(path)
         inputs, targets = run_inputs(trained, options.data)
         outputs = trained.outputs(inputs)
+        scores = {} if targets is None else trained.scores(outputs, targets)
     except (ConfigError, CheckpointError) as error:
         raise UsageError(str(error)) from None
     except OSError as error:
         raise UsageError(f"{error.filename or path}: {error.strerror or error}") from None
-    rows: list[list[Any]]
-    if trained.classes:
-        head = ["example", "predicted", *(f"p({name})" for name in trained.classes)]
-        if outputs.shape[-1] == 1:
-            ones = activations.sigmoid(outputs)
-            shares = np.concatenate([1 - ones, ones], axis=1)
-        else:
-            shares = activations.softmax(outputs)
-        labels = labels_of(outputs)
-        rows = [
-            [i, trained.classes[label], *(f"{p:.6g}" for p in share)]
-            for i, (label, share) in enumerate(zip(labels, shares, strict=True))
-        ]
-    else:
-        flat = outputs.reshape(len(outputs), -1)
-        head = ["example", *(f"predicted_{k}" for k in range(flat.shape[1]))]
-        rows = [[i, *(f"{value:.9g}" for value in row)] for i, row in enumerate(flat)]
+    head, rows = trained.table(outputs)
+    table = [["example", *head], *([i, *row] for i, row in enumerate(rows))]
     if options.output is None:
-        csv.writer(sys.stdout, lineterminator="\n").writerows([head, *rows])
+        csv.writer(sys.stdout, lineterminator="\n").writerows(table)
     else:
-        with open(options.output, "w", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows([head, *rows])
-    if targets is not None:
-        told = ", ".join(f"{k} {v:.4g}" for k, v in trained.scores(outputs, targets).items())
+        try:
+            with open(options.output, "w", newline="", encoding="utf-8") as file:
+                csv.writer(file, lineterminator="\n").writerows(table)
+        except OSError as error:
+            raise UsageError(f"--output: {options.output}: {error.strerror or error}") from None
+    if scores:
+        told = ", ".join(f"{k} {v:.4g}" for k, v in scores.items())
         print(f"{len(rows)} examples: {told}", file=sys.stderr)
     return 0

@@ -40,6 +40,14 @@ def find(path: Path) -> Path:
     raise UsageError(f"{path}: there is no checkpoint in this folder")
 
 
+def _is_row(rows: list[object]) -> bool:
+    """Whether it is what a run writes of its last epoch."""
+    return any(
+        isinstance(row, dict) and all(isinstance(each, float | int) for each in row.values())
+        for row in rows
+    )
+
+
 def _show(options: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
@@ -68,13 +76,13 @@ def _show(options: argparse.Namespace) -> int:
         f"{len(found.arrays)} leaves, {entries:,} entries, {size:,} bytes: {path}", soft_wrap=True
     )
     for key, value in found.metadata.items():
-        if key == "config":
+        if key == "config" and isinstance(value, dict):
             for name, setting in value.items():
                 console.print(Text(f"{name} = {setting!r}"), soft_wrap=True)
-        elif key == "history":
-            if value:
-                told = ", ".join(f"{name} {number:.6g}" for name, number in value[-1].items())
-                console.print(Text(f"last epoch: {told}"), soft_wrap=True)
-        elif key != "losses":
-            console.print(Text(f"{key}: {value}"), soft_wrap=True)
+        elif key == "history" and isinstance(value, list) and _is_row(value[-1:]):
+            told = ", ".join(f"{name} {number:.6g}" for name, number in value[-1].items())
+            console.print(Text(f"last epoch: {told}"), soft_wrap=True)
+        else:
+            told = f"{key}: {value}".encode(errors="backslashreplace").decode()
+            console.print(Text(told), soft_wrap=True)
     return 0

@@ -79,6 +79,7 @@ def _add_key(parser: argparse.ArgumentParser, key: Field[Any]) -> None:
 def _train(options: argparse.Namespace) -> int:
     from rich.console import Console
 
+    from purenn._files import remove_left_over, write_whole
     from purenn.checkpoints import CheckpointError, steps
     from purenn.errors import DomainError
     from purenn.runs import config as configs
@@ -97,9 +98,12 @@ def _train(options: argparse.Namespace) -> int:
                 f"output: {folder} holds a run; --resume goes on with it, --output names another"
             )
         made = setup(config)
-        _prepare(folder)
         place = resume(made, saved, _warn) if options.resume else begin(made)
-        (folder / "config.toml").write_text(configs.dump(config), encoding="utf-8")
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_left_over(folder)
+        # If the folder cannot be written to, it is found out now.
+        write_whole(folder / "config.toml", configs.dump(config).encode())
+        report.write_metrics(folder, place.history)
         _tell(console, made, place, folder)
         place, is_interrupted = _run(console, made, place, folder)
         if is_interrupted:
@@ -111,14 +115,14 @@ def _train(options: argparse.Namespace) -> int:
             return 130
         state = restore(saved, made, place)
         report.write_metrics(folder, place.history)
-        found = report.conclude(folder, made, state, place.history)
+        found = report.conclude(folder, made, state, place)
     except (ConfigError, CheckpointError) as error:
         raise UsageError(str(error)) from None
     except DomainError as error:
         raise UsageError(f"{error}; a smaller learning rate, clip or other data may help") from None
     except OSError as error:
         raise UsageError(_told(error)) from None
-    kept = best_epoch(made, place.history)
+    kept = best_epoch(place)
     for name, scores in found.items():
         told = ", ".join(f"{each} {value:.4g}" for each, value in scores.items())
         print(f"{name}: {told}")
@@ -153,16 +157,9 @@ def _entries(options: argparse.Namespace) -> dict[str, Any]:
         before = folder / "config.toml"
         if not before.is_file():
             raise ConfigError(f"output: {folder} holds no run to resume: there is no {before}")
-        entries = load(before)
+        # The folder may have had another name.
+        entries = {**load(before), "output": str(folder)}
     return entries | given
-
-
-def _prepare(folder: Path) -> None:
-    """Find out now whether the folder can be written to."""
-    folder.mkdir(parents=True, exist_ok=True)
-    probe = folder / ".writable"
-    probe.write_bytes(b"")
-    probe.unlink()
 
 
 def _tell(console: Any, made: Any, place: Any, folder: Path) -> None:
@@ -215,7 +212,7 @@ def _run(console: Any, made: Any, place: Any, folder: Path) -> tuple[Any, bool]:
             told = f"loss {news.loss:.4f}{_validated(place.history)}  {rate:,.0f} examples/s"
             bar.update(task, completed=int(place.state.step), epoch=news.epoch, told=told)
             if news.is_epoch:
-                report.write_metrics(folder, place.history)
+                report.append_metrics(folder, place.history)
                 if not shown:
                     console.print(
                         f"epoch {news.epoch}/{made.config.epochs}  {told}", highlight=False

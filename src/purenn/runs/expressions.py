@@ -43,15 +43,19 @@ def arguments(key: str, text: str, names: Mapping[str, Any]) -> tuple[list[Any],
         ConfigError: it cannot be read, or what it calls refuses its arguments.
     """
     call = _parsed(key, text)
-    return (
-        [_value(key, node, names) for node in call.args],
-        {str(node.arg): _value(key, node.value, names) for node in call.keywords},
-    )
+    return [_value(key, node, names) for node in call.args], _named(key, call, names)
 
 
 def called(key: str, text: str) -> list[str]:
-    """The name that each argument without a keyword begins with."""
-    return [_name(key, node) for node in _parsed(key, text).args]
+    """The name that each argument begins with, or its value where it has a keyword."""
+    call = _parsed(key, text)
+    return [_name(key, node) for node in (*call.args, *(each.value for each in call.keywords))]
+
+
+def mentions(key: str, text: str, name: str) -> bool:
+    """Whether a name stands for something in a list of expressions."""
+    nodes = ast.walk(_parsed(key, text))
+    return any(isinstance(node, ast.Name) and node.id == name for node in nodes)
 
 
 def find(key: str, name: str, names: Mapping[str, Any]) -> Any:
@@ -99,14 +103,17 @@ def _value(key: str, node: ast.expr, names: Mapping[str, Any]) -> Any:
             return node.value
         case ast.Tuple() | ast.List():
             return tuple(_value(key, each, names) for each in node.elts)
-        case ast.Dict():
+        case ast.Dict() if None not in node.keys:
             return {
                 _value(key, k, names): _value(key, v, names)
                 for k, v in zip(node.keys, node.values, strict=True)
                 if k is not None
             }
         case ast.UnaryOp(op=ast.USub()):
-            return -_value(key, node.operand, names)
+            value = _value(key, node.operand, names)
+            if type(value) not in (int, float):
+                raise ConfigError(f"{key}: {ast.unparse(node)} is no arithmetic of numbers")
+            return -value
         case ast.BinOp() if type(node.op) in _OPERATORS:
             left, right = (_value(key, side, names) for side in (node.left, node.right))
             if not all(type(side) in (int, float) for side in (left, right)):
@@ -126,11 +133,7 @@ def _call(key: str, node: ast.Call, names: Mapping[str, Any]) -> Any:
     function = find(key, _name(key, node), names)
     if not callable(function):
         raise ConfigError(f"{key}: {_name(key, node)} takes no arguments; write it without ()")
-    values: dict[str, Any] = {}
-    for keyword in node.keywords:
-        if keyword.arg is None:
-            raise ConfigError(f"{key}: {ast.unparse(node)} has **, expected names")
-        values[keyword.arg] = _value(key, keyword.value, names)
+    values = _named(key, node, names)
     positional = [_value(key, each, names) for each in node.args]
     try:
         return function(*positional, **values)
@@ -140,3 +143,13 @@ def _call(key: str, node: ast.Call, names: Mapping[str, Any]) -> Any:
         told = str(error)
         where = "" if told.startswith(_name(key, node)) else f"{ast.unparse(node)}: "
         raise ConfigError(f"{key}: {where}{told}") from None
+
+
+def _named(key: str, call: ast.Call, names: Mapping[str, Any]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for keyword in call.keywords:
+        if keyword.arg is None or keyword.arg in values:
+            what = "is given twice" if keyword.arg else "has **, expected names"
+            raise ConfigError(f"{key}: {keyword.arg or ast.unparse(call)} {what}")
+        values[keyword.arg] = _value(key, keyword.value, names)
+    return values

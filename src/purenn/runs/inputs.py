@@ -1,6 +1,7 @@
 """From what a configuration says of the data to scaled arrays in three parts."""
 
 import re
+import zlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -51,6 +52,8 @@ class Inputs(NamedTuple):
         scaler: Fitted to the training part alone.
         classes: The names of the labels; () where targets are values.
         shape: Of one example.
+        told: By which the same data are known again: how many examples there are in each part,
+            and a checksum of those that are trained with.
     """
 
     train: Part
@@ -59,6 +62,7 @@ class Inputs(NamedTuple):
     scaler: Scaler
     classes: tuple[str, ...]
     shape: Shape
+    told: dict[str, int]
 
 
 def read(text: str, key: Key) -> tuple[Dataset, Dataset | None]:
@@ -68,7 +72,7 @@ def read(text: str, key: Key) -> tuple[Dataset, Dataset | None]:
         ConfigError: there is no such set, or its file is not what it should be.
     """
     reader, colon, path = text.partition(":")
-    if not colon and text.endswith(".npz"):
+    if text.endswith(".npz") and reader not in _READERS:  # its path may have a colon
         reader, colon, path = "npz", ":", text
     try:
         if colon and re.fullmatch(r"\w+", reader):
@@ -105,21 +109,37 @@ def prepare(config: Config, key: Key) -> Inputs:
     if config.validation:
         share = config.validation / (1 if test is not None else 1 - config.test)
         train, validation = _split("validation", train, share, classes, seed)
+    named = {"train": train, "validation": validation, "test": held}
+    sizes = {name: 0 if part is None else len(part[0]) for name, part in named.items()}
+    told = {**sizes, "checksum": _checksum(*train)}
+    _check_finite("train", train[0])
     scaler = _fit(config.scale, train[0])
-    parts = (
+    first, second, third = (
         None if part is None else Part(scaled(scaler, part[0], config.dtype), part[1])
-        for part in (train, validation, held)
+        for part in named.values()
     )
-    first, second, third = parts
     assert first is not None
-    for name, part in (("training", first), ("validation", second), ("test", third)):
-        if part is not None and not np.isfinite(part.inputs).all():
-            place = [int(i) for i in np.argwhere(~np.isfinite(part.inputs))[0]]
-            raise ConfigError(
-                f"data: inputs{place} of the {name} part is {part.inputs[tuple(place)]}, "
-                "expected finite numbers"
-            )
-    return Inputs(first, second, third, scaler, whole.classes, whole.inputs.shape[1:])
+    for name, part in zip(named, (first, second, third), strict=True):
+        if part is not None:
+            _check_finite(name, part.inputs)
+    return Inputs(first, second, third, scaler, whole.classes, whole.inputs.shape[1:], told)
+
+
+def _checksum(*arrays: Array) -> int:
+    found = 0
+    for array in arrays:
+        found = zlib.crc32(np.ascontiguousarray(array).data, found)
+    return found
+
+
+def _check_finite(name: str, inputs: Array) -> None:
+    wrong = ~np.isfinite(inputs)
+    if wrong.any():
+        place = [int(i) for i in np.argwhere(wrong)[0]]
+        raise ConfigError(
+            f"data: inputs{place} of the {name} part is {inputs[tuple(place)]}, "
+            "expected finite numbers"
+        )
 
 
 def scaled(scaler: Scaler, inputs: Array, dtype: str) -> Array:

@@ -3,33 +3,58 @@
 import csv
 import io
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from purenn import tree
+from purenn import training, tree
 from purenn._files import write_whole
 from purenn.runs import pictures
 from purenn.runs.setup import Setup
-from purenn.runs.train import History, best_epoch, outputs, scores
+from purenn.runs.train import EVALUATED, History, Place, best_epoch, scores
 from purenn.training import TrainState
-from purenn.typing import Array
 
 
 def write_metrics(folder: Path, history: History) -> None:
-    """Write ``metrics.csv`` and ``metrics.jsonl``, a row per epoch."""
+    """Write ``metrics.csv`` and ``metrics.jsonl``, a row per epoch; without any there are none."""
+    for kind, text in _KINDS.items():
+        file = folder / f"metrics.{kind}"
+        if history:
+            write_whole(file, text(history, True).encode())
+        else:
+            file.unlink(missing_ok=True)
+
+
+def append_metrics(folder: Path, history: History) -> None:
+    """Write the last row behind those that are there."""
+    for kind, text in _KINDS.items():
+        with open(folder / f"metrics.{kind}", "ab") as file:
+            file.write(text(history[-1:], len(history) == 1).encode())
+
+
+def _csv(rows: History, is_start: bool) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, history[0].keys(), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    write_whole(folder / "metrics.csv", text.getvalue().encode())
-    lines = "".join(json.dumps(row) + "\n" for row in history)
-    write_whole(folder / "metrics.jsonl", lines.encode())
+    writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
+    if is_start:
+        writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
-def conclude(folder: Path, made: Setup, state: TrainState, history: History) -> dict[str, Any]:
+def _jsonl(rows: History, is_start: bool) -> str:
+    """JSON has neither NaN nor infinities: they are null."""
+    return "".join(
+        json.dumps({key: value if math.isfinite(value) else None for key, value in row.items()})
+        + "\n"
+        for row in rows
+    )
+
+
+_KINDS = {"csv": _csv, "jsonl": _jsonl}
+
+
+def conclude(folder: Path, made: Setup, state: TrainState, place: Place) -> dict[str, Any]:
     """Score every part once more, draw, write ``report.md``; return the scores by part."""
     found = {
         name: scores(made, state, part)
@@ -40,7 +65,7 @@ def conclude(folder: Path, made: Setup, state: TrainState, history: History) -> 
         )
         if part is not None
     }
-    kept = best_epoch(made, history)
+    history, kept = place.history, best_epoch(place)
     pictures.curves(folder / "curves.png", history, kept)
     pictures.weights(folder / "weights.png", state, made.inputs.shape)
     pictures.flow(folder / "layers.png", made, state)
@@ -56,20 +81,14 @@ def conclude(folder: Path, made: Setup, state: TrainState, history: History) -> 
             )
             if part is not None
         )
-        predicted = labels_of(outputs(made, state, part.inputs))
+        batches = training.batches(None, (part.inputs,), EVALUATED)
+        predicted = training.labels(training.predict(made.model, state, batches))
         pictures.confusion(folder / "confusion.png", part.targets, predicted, made.inputs.classes)
         drawn["confusion.png"] = f"Confusion matrix of the {name} part"
     drawn = {name: title for name, title in drawn.items() if (folder / name).exists()}
     page = _page(made, state, history, kept, found, drawn)
     write_whole(folder / "report.md", page.encode())
     return found
-
-
-def labels_of(logits: Array) -> Array:
-    """The likeliest label of each example."""
-    if logits.shape[-1] == 1:
-        return (logits[..., 0] > 0).astype(np.int64)
-    return np.asarray(logits.argmax(axis=-1))
 
 
 def _page(

@@ -21,7 +21,7 @@ from purenn.schedules import ValidationSchedule
 from purenn.training import Step, TrainState
 from purenn.typing import Array, Key, Shape, spec
 
-_REFUSED = (ShapeError, DtypeError, DomainError, TreeError)
+REFUSED = (ShapeError, DtypeError, DomainError, TreeError)
 _SIGNS = ("hinge_loss", "perceptron_loss")  # labels are −1 and 1
 
 
@@ -35,6 +35,8 @@ class Setup(NamedTuple):
         model: All of them, one after the other.
         loss: Of (outputs, targets).
         targets: Labels or values of a part, as the loss wants them.
+        examples: What batches are taken from: inputs and targets of the training part, and
+            weights, if they have any.
         objective: The mean loss with the penalty.
         step: One step of the optimizer.
         state: Where it starts.
@@ -51,6 +53,7 @@ class Setup(NamedTuple):
     model: Layer
     loss: Callable[..., Array]
     targets: Callable[[Array], Array]
+    examples: tuple[Array, ...]
     objective: training.Objective
     step: Step
     state: TrainState
@@ -73,11 +76,17 @@ def setup(config: Config) -> Setup:
     """
     data_key, init_key, order_key, augment_key = random.split(random.key(config.key), 4)
     inputs = prepare(config, data_key)
+    if inputs.classes and len(found := np.unique(inputs.train.targets)) < 2:
+        raise ConfigError(
+            f"data: all examples of the train part are of class {inputs.classes[found[0]]}, "
+            "expected at least two classes"
+        )
     parts = layers_of(config.model, inputs.shape)
     model = layers.serial(**parts)
+    params_key, train_key = random.split(init_key)
     try:
-        params, _, outputs = model.init(init_key, inputs.shape, config.dtype)
-    except _REFUSED as error:
+        params, memory, outputs = model.init(params_key, inputs.shape, config.dtype)
+    except REFUSED as error:
         raise ConfigError(f"model: {error}") from None
     loss = _loss(config, inputs, outputs)
     if not params:
@@ -86,11 +95,12 @@ def setup(config: Config) -> Setup:
     per_epoch = training.batches_per_epoch(len(inputs.train.inputs), config.batch_size)
     optimizer, rate, schedule = _optimizer(config, per_epoch)
     objective = training.objective(model, loss, penalty)
-    state = training.init_state(model, optimizer, init_key, inputs.shape, config.dtype)
+    state = TrainState(params, memory, optimizer.init(params), train_key, np.zeros((), np.int32))
+    targets = _targets(loss, inputs, outputs, config.dtype)
     made = Setup(
-        config, inputs, parts, model, loss, _targets(loss, inputs, outputs, config.dtype),
-        objective, training.train_step(objective, optimizer), state, rate, schedule,
-        order_key, _augment(config, augment_key, inputs.shape), per_epoch,
+        config, inputs, parts, model, loss, targets, _examples(config, inputs, targets), objective,
+        training.train_step(objective, optimizer), state, rate, schedule, order_key,
+        _augment(config, augment_key, inputs.shape), per_epoch,
     )  # fmt: skip
     _try(made)
     return made
@@ -109,9 +119,13 @@ def layers_of(text: str, input_shape: Shape = ()) -> dict[str, Layer]:
     seen: Counter[str] = Counter()
     found: dict[str, Layer] = {}
     kinds = called("model", text)
-    for kind, layer in zip(kinds, unnamed, strict=True):
+    for kind, layer in zip(kinds[: len(unnamed)], unnamed, strict=True):
         found[f"{kind}_{seen[kind]}"] = layer
         seen[kind] += 1
+    if len(input_shape) > 1 and kinds[:1] == ["dense"]:
+        found = {"flatten": layers.flatten} | found
+    for name in found.keys() & named.keys():
+        raise ConfigError(f"model: {name} names one layer, and is what another is called")
     found |= named
     if not found:
         raise ConfigError('model: is empty, expected layers such as "dense(128), relu, dense(10)"')
@@ -122,8 +136,6 @@ def layers_of(text: str, input_shape: Shape = ()) -> dict[str, Layer]:
                 f"model: {what} is no layer; does it need arguments, as in dense(10), or is it "
                 "one for another key?"
             )
-    if len(input_shape) > 1 and (kinds or [""])[0] == "dense":
-        found = {"flatten": layers.flatten} | found
     return found
 
 
@@ -158,8 +170,7 @@ def _loss(config: Config, inputs: Inputs, outputs: Shape) -> Callable[..., Array
         raise ConfigError(
             f"model: its outputs have shape {outputs}, expected {wide}{also}, as {what}"
         )
-    default = "softmax_cross_entropy_with_integer_labels" if inputs.classes else "squared_error"
-    name = config.loss or ("sigmoid_binary_cross_entropy" if binary else default)
+    name = loss_name(config.loss, bool(inputs.classes), outputs)
     fitting = {
         each: getattr(losses, each)
         for each in losses.__all__
@@ -168,7 +179,21 @@ def _loss(config: Config, inputs: Inputs, outputs: Shape) -> Callable[..., Array
     loss: Callable[..., Array] = find("loss", name, fitting)
     if _is_of_labels(loss) and not inputs.classes:
         raise ConfigError(f"loss: {name} is one of labels, and the targets are values")
+    if binary and name == "binary_cross_entropy":
+        raise ConfigError(
+            f"loss: {name} is of probabilities, and one output is taken for a logit; expected "
+            "sigmoid_binary_cross_entropy, or a model with two outputs"
+        )
     return loss
+
+
+def loss_name(text: str, is_labelled: bool, outputs: Shape) -> str:
+    """The name of the loss; where there is none, the one that fits."""
+    if text or not is_labelled:
+        return text or "squared_error"
+    if outputs == (1,):
+        return "sigmoid_binary_cross_entropy"
+    return "softmax_cross_entropy_with_integer_labels"
 
 
 def _second(loss: Any) -> str:
@@ -202,6 +227,22 @@ def _targets(
         return 2 * hot - 1 if loss.__name__ in _SIGNS else hot
 
     return coded
+
+
+def _examples(
+    config: Config, inputs: Inputs, targets: Callable[[Array], Array]
+) -> tuple[Array, ...]:
+    part = inputs.train
+    arrays = (part.inputs, targets(part.targets))
+    if not config.class_weights:
+        return arrays
+    if not inputs.classes:
+        raise ConfigError("class_weights: there are no classes, the targets are values")
+    try:
+        balanced = data.class_weights(part.targets, len(inputs.classes))
+    except DomainError as error:  # which begins with the key
+        raise ConfigError(f"{error} in the train part") from None
+    return *arrays, data.example_weights(part.targets, balanced).astype(config.dtype)
 
 
 def _regularizer(config: Config) -> Regularizer | None:
@@ -334,20 +375,14 @@ def _try(made: Setup) -> None:
     try:
         with np.errstate(all="ignore"):
             made.objective.loss(state.params, state.state, first, key)
-    except _REFUSED as error:
+    except REFUSED as error:
         raise ConfigError(f"loss: {error}") from None
 
 
 def training_batches(made: Setup, start: int, epochs: int) -> Iterator[tuple[Array, ...]]:
     """The batches from number ``start`` to the end of an epoch, augmented and weighted."""
-    config, part = made.config, made.inputs.train
-    arrays = made.arrays(part)
-    if config.class_weights:
-        if not made.inputs.classes:
-            raise ConfigError("class_weights: there are no classes, the targets are values")
-        balanced = data.class_weights(part.targets, len(made.inputs.classes))
-        arrays += (data.example_weights(part.targets, balanced).astype(config.dtype),)
-    found = training.stream(made.order_key, arrays, config.batch_size, epochs, start=start)
+    size = made.config.batch_size
+    found = training.stream(made.order_key, made.examples, size, epochs, start=start)
     for number, (inputs, *rest) in enumerate(found, start):
         if made.augment is not None:
             inputs = made.augment(number, inputs)

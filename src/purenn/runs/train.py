@@ -8,20 +8,21 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from purenn import __version__, checkpoints, training
-from purenn.checkpoints import CheckpointError
-from purenn.runs.config import Config, make
-from purenn.runs.expressions import ConfigError
+from purenn.checkpoints import Checkpoint, CheckpointError
+from purenn.errors import DomainError
+from purenn.runs.expressions import ConfigError, mentions
 from purenn.runs.inputs import Part, Scaler
 from purenn.runs.setup import Setup, training_batches
-from purenn.training import Best, TrainState, early_stopping
+from purenn.training import Best, EarlyStopping, TrainState, early_stopping
 from purenn.tree import Tree
+from purenn.typing import Array
 
 FOLDER = "checkpoints"
 
 History: TypeAlias = list[dict[str, float]]
 """A row per epoch."""
 
-_EVALUATED = 1024  # examples at a time
+EVALUATED = 1024  # examples at a time
 
 
 class Place(NamedTuple):
@@ -32,12 +33,14 @@ class Place(NamedTuple):
         history: The epochs that are complete.
         losses: The sum of the losses of this epoch so far, and how many examples they are of.
         rates: The state of what changes the learning rate with the validation loss.
+        best: The epoch with the best validation loss, from 0.
     """
 
     state: TrainState
     history: History
     losses: tuple[float, int]
     rates: Any
+    best: Best
 
 
 class Progress(NamedTuple):
@@ -65,7 +68,7 @@ class Progress(NamedTuple):
 def begin(made: Setup) -> Place:
     """The start of a run."""
     rates = made.schedule.init() if made.schedule is not None else {}
-    return Place(made.state, [], (0.0, 0), rates)
+    return Place(made.state, [], (0.0, 0), rates, _stopping(made).init())
 
 
 def run(
@@ -92,7 +95,7 @@ def run(
     started, seen = time.perf_counter(), 0
     if folder is not None and not checkpoints.steps(folder):
         save(made, place, folder)
-    while len(place.history) < config.epochs and not _best(made, place.history).stop:
+    while len(place.history) < config.epochs and not place.best.stop:
         epoch = len(place.history)
         batches = training_batches(made, int(place.state.step), epoch + 1)
         for state, metrics in training.fit(step, place.state, batches):
@@ -121,10 +124,12 @@ def run(
 def _complete(made: Setup, place: Place) -> Place:
     """Score an epoch that is over, and let the learning rate follow."""
     state, (total, examples) = place.state, place.losses
+    best = place.best
     row = {"epoch": len(place.history) + 1, "step": int(state.step), "train_loss": total / examples}
     if made.inputs.validation is not None:
         found = scores(made, state, made.inputs.validation)
         row |= {f"validation_{name}": value for name, value in found.items()}
+        best = _stopping(made).update(best, row["validation_loss"])
     if made.rate is not None:
         updates = (int(state.step) - 1) // made.config.accumulate
         row["learning_rate"] = float(made.rate(updates))
@@ -133,45 +138,30 @@ def _complete(made: Setup, place: Place) -> Place:
         row["learning_rate"] = float(state.opt_state.hyperparams["rate"])
         rates, rate = made.schedule.update(rates, row["validation_loss"])
         state = training.with_hyperparams(state, rate=rate)
-    return Place(state, [*place.history, row], (0.0, 0), rates)
+    return Place(state, [*place.history, row], (0.0, 0), rates, best)
 
 
 def scores(made: Setup, state: TrainState, part: Part) -> dict[str, float]:
     """The loss, and for labels the accuracy, for values R²."""
-    batches = training.batches(None, made.arrays(part), _EVALUATED)
-    return training.evaluate(made.model, made.loss, state, batches, _metrics(made))
+    batches = training.batches(None, made.arrays(part), EVALUATED)
+    metrics = {"accuracy": training.accuracy} if made.inputs.classes else {"r2": r2}
+    return training.evaluate(made.model, made.loss, state, batches, metrics)
 
 
-def outputs(made: Setup, state: TrainState, inputs: Any) -> Any:
-    """What the model says of inputs that are scaled."""
-    return training.predict(made.model, state, training.batches(None, (inputs,), _EVALUATED))
+def r2(targets: Array, values: Array) -> float:
+    """The share of the variance that is explained; of one example, NaN."""
+    from sklearn.metrics import r2_score
+
+    return float(r2_score(targets, values)) if len(targets) > 1 else math.nan
 
 
-def _metrics(made: Setup) -> dict[str, Callable[..., Any]]:
-    if made.inputs.classes:
-        return {"accuracy": training.accuracy}
-
-    def r2(targets: Any, values: Any) -> float:
-        from sklearn.metrics import r2_score
-
-        return float(r2_score(targets, values)) if len(targets) > 1 else math.nan
-
-    return {"r2": r2}
-
-
-def best_epoch(made: Setup, history: History) -> int:
+def best_epoch(place: Place) -> int:
     """The epoch whose state is the one to use, from 1; the last one, if nothing else decides."""
-    return _best(made, history).at + 1 if made.inputs.validation is not None else len(history)
+    return place.best.at + 1 if place.best.seen else len(place.history)
 
 
-def _best(made: Setup, history: History) -> Best:
-    patience = made.config.patience
-    stopping = early_stopping(patience or made.config.epochs + 1)
-    best = stopping.init()
-    if made.inputs.validation is not None:
-        for row in history:
-            best = stopping.update(best, row["validation_loss"])
-    return best
+def _stopping(made: Setup) -> EarlyStopping:
+    return early_stopping(made.config.patience or made.config.epochs + 1)
 
 
 def save(made: Setup, place: Place, folder: Path) -> None:
@@ -186,12 +176,12 @@ def save(made: Setup, place: Place, folder: Path) -> None:
             "purenn": __version__,
             "config": asdict(made.config),
             "classes": list(made.inputs.classes),
-            "input_shape": list(made.inputs.shape),
+            "examples": made.inputs.told,
             "history": history,
             "losses": list(place.losses),
         },
         keep=made.config.keep,
-        best=is_fresh and best_epoch(made, history) == len(history),
+        best=is_fresh and best_epoch(place) == len(history),
     )
 
 
@@ -199,45 +189,88 @@ def resume(made: Setup, folder: Path, tell: Callable[[str], Any]) -> Place:
     """Go on from the newest checkpoint that is whole; from the start, if there is none.
 
     Raises:
-        ConfigError: the run was started with another configuration.
+        ConfigError: the run was started with another configuration, or with other data.
+        CheckpointError: the checkpoint is not one of a run.
     """
+    start = begin(made)
     for file in checkpoints.steps(folder):
         try:
-            metadata = checkpoints.read(file).metadata
-            check_same(made.config, metadata["config"])
-            saved, _ = checkpoints.load(file, _saved(begin(made), made.inputs.scaler))
+            found = checkpoints.read(file)
         except CheckpointError as error:
             tell(f"{error}; trying the one before")
             continue
-        total, examples = metadata["losses"]
-        return Place(
-            saved["train"], metadata["history"], (float(total), int(examples)), saved["rates"]
-        )
-    return begin(made)
+        check_run(found)
+        check_same(made, found.metadata)
+        saved = checkpoints.fitted(found, _saved(start, made.inputs.scaler))
+        history, (total, examples) = found.metadata["history"], found.metadata["losses"]
+        best = start.best
+        if made.inputs.validation is not None:
+            for row in history:
+                best = _stopping(made).update(best, row["validation_loss"])
+        losses = float(total), int(examples)
+        return Place(saved["train"], history, losses, saved["rates"], best)
+    return start
 
 
-def check_same(config: Config, before: dict[str, Any]) -> None:
-    """Refuse to go on with another configuration, but for what does not change the run."""
+def check_run(found: Checkpoint) -> None:
+    """Refuse a checkpoint that no run has written.
+
+    Raises:
+        CheckpointError: it lacks what a run saves.
+    """
+    kinds = {"classes": list, "config": dict, "examples": dict, "history": list, "losses": list}
+    for name, kind in kinds.items():
+        if not isinstance(found.metadata.get(name), kind):
+            raise CheckpointError(
+                f"{found.path}: is no checkpoint of purenn train: it lacks {name}"
+            )
+
+
+def check_same(made: Setup, before: dict[str, Any]) -> None:
+    """Refuse to go on with what would give another run than the one that was begun.
+
+    Raises:
+        ConfigError: a key has another value, or the data are others.
+    """
+    config = made.config
+    free = {"output", "checkpoint_every", "keep"}
+    texts = {"schedule": config.schedule, "optimizer": config.optimizer}
+    users = [key for key, text in texts.items() if mentions(key, text, "steps")]
+    free |= set() if users else {"epochs"}
     for key, value in asdict(config).items():
-        if key not in ("epochs", "output", "checkpoint_every", "keep") and before[key] != value:
+        old = before["config"].get(key)
+        if key not in free and old != value:
+            why = f", and {users[0]} depends on it" if key == "epochs" else ""
             raise ConfigError(
-                f"{key}: is {value!r}, and the run that is resumed was started with {before[key]!r}"
+                f"{key}: is {value!r}, and the run that is resumed was started with {old!r}{why}"
+            )
+    for name, number in made.inputs.told.items():
+        old = before["examples"].get(name)
+        if old != number and name == "checksum":
+            raise ConfigError("data: is not what the run that is resumed was trained with")
+        if old != number:
+            raise ConfigError(
+                f"data: has {number} examples in the {name} part, and had {old} when the run that "
+                "is resumed was started"
             )
 
 
 def restore(folder: Path, made: Setup, place: Place) -> TrainState:
-    """The state to use: the best on the validation part, or the last."""
+    """The state to use: the best on the validation part, or the last.
+
+    Raises:
+        DomainError: there is no best, since the validation loss was never a number.
+    """
     if made.inputs.validation is None:
         return place.state
+    if place.best.at < 0:
+        raise DomainError(
+            "validation: the loss was NaN after every epoch, so that none is the best"
+        )
     like = _saved(place, made.inputs.scaler)
     saved, _ = checkpoints.load(folder / checkpoints.BEST, like)
     found: TrainState = saved["train"]
     return found
-
-
-def config_of(metadata: dict[str, Any]) -> Config:
-    """The configuration in a checkpoint."""
-    return make(metadata["config"])
 
 
 def _saved(place: Place, scaler: Scaler) -> Tree:

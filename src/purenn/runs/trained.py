@@ -1,5 +1,6 @@
 """A trained network, from its checkpoint alone."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,14 +9,27 @@ import numpy as np
 
 from purenn import checkpoints, layers, random, training
 from purenn.checkpoints import CheckpointError
+from purenn.checkpoints._names import nested
 from purenn.layers import Layer
+from purenn.ops import activations
 from purenn.runs.config import Config, make
 from purenn.runs.expressions import ConfigError
 from purenn.runs.inputs import Scaler, prepare, read, scaled
-from purenn.runs.setup import layers_of
-from purenn.typing import Array, Params, Shape
+from purenn.runs.setup import REFUSED, layers_of, loss_name
+from purenn.runs.train import EVALUATED, check_run, r2
+from purenn.training import TrainState
+from purenn.typing import Array, Shape
 
-_TOGETHER = 1024
+_PROBABILITIES: dict[
+    str, Callable[[Array], Array]
+] = {  # what makes them of the outputs that a loss is of
+    "softmax_cross_entropy_with_integer_labels": activations.softmax,
+    "softmax_cross_entropy": activations.softmax,
+    "safe_softmax_cross_entropy": activations.softmax,
+    "sigmoid_binary_cross_entropy": activations.sigmoid,
+    "categorical_cross_entropy": np.asarray,
+    "binary_cross_entropy": np.asarray,
+}
 
 
 class Trained(NamedTuple):
@@ -24,8 +38,7 @@ class Trained(NamedTuple):
     Attributes:
         config: How it was trained.
         model: The network.
-        params: Its parameters.
-        state: What it remembers besides.
+        state: Its parameters, and what it remembers besides; nothing of the optimizer.
         scaler: What its inputs are scaled by.
         classes: The names of the labels; () where it predicts values.
         shape: Of one example.
@@ -33,8 +46,7 @@ class Trained(NamedTuple):
 
     config: Config
     model: Layer
-    params: Params
-    state: Any
+    state: TrainState
     scaler: Scaler
     classes: tuple[str, ...]
     shape: Shape
@@ -53,24 +65,50 @@ class Trained(NamedTuple):
                     f"data: inputs have shape {inputs.shape[1:]}, and those of the training had "
                     f"{self.shape}"
                 )
-        found = [
-            self.model.forward(
-                self.params, self.state, scaled(self.scaler, part, self.config.dtype)
-            )
-            for (part,) in training.batches(None, (inputs,), _TOGETHER)
+        batches = (
+            (scaled(self.scaler, part, self.config.dtype),)
+            for (part,) in training.batches(None, (inputs,), EVALUATED)
+        )
+        return training.predict(self.model, self.state, batches)
+
+    def table(self, outputs: Array) -> tuple[list[str], list[list[Any]]]:
+        """Names of columns, and a row for each example: what is predicted, and how surely.
+
+        Probabilities are those of a cross-entropy; other losses have scores.
+        """
+        if not self.classes:
+            flat = outputs.reshape(len(outputs), -1)
+            head = [f"predicted_{k}" for k in range(flat.shape[1])]
+            return head, [[f"{value:.9g}" for value in row] for row in flat]
+        loss = loss_name(self.config.loss, True, outputs.shape[1:])
+        shares = _PROBABILITIES.get(loss, np.asarray)(outputs)
+        if loss not in _PROBABILITIES:
+            names = self.classes if shares.shape[1] > 1 else self.classes[1:]
+            head = [f"score({name})" for name in names]
+        else:
+            head = [f"p({name})" for name in self.classes]
+            if shares.shape[1] == 1:
+                shares = np.concatenate([1 - shares, shares], axis=1)
+        rows = zip(training.labels(outputs), shares, strict=True)
+        return ["predicted", *head], [
+            [self.classes[label], *(f"{share:.6g}" for share in row)] for label, row in rows
         ]
-        return np.concatenate(found)
 
     def scores(self, outputs: Array, targets: Array) -> dict[str, float]:
-        """The accuracy, or R² and the mean squared error."""
+        """The accuracy, or R² and the mean squared error.
+
+        Raises:
+            ConfigError: values have another shape than the outputs.
+        """
         if self.classes:
             return {"accuracy": training.accuracy(targets, outputs)}
-        from sklearn.metrics import mean_squared_error, r2_score
-
-        return {
-            "r2": float(r2_score(targets, outputs)),
-            "mean squared error": float(mean_squared_error(targets, outputs)),
-        }
+        if targets.shape != outputs.shape:
+            raise ConfigError(
+                f"data: targets have shape {targets.shape[1:]}, and the outputs of the network "
+                f"{outputs.shape[1:]}"
+            )
+        error = float(np.mean((targets - outputs) ** 2, dtype=np.float64))
+        return {"r2": r2(targets, outputs), "mean squared error": error}
 
 
 def load(path: Path) -> Trained:
@@ -78,26 +116,33 @@ def load(path: Path) -> Trained:
 
     Raises:
         CheckpointError: it is no whole checkpoint, or not that of a run.
+        ConfigError: a key of its configuration cannot be used.
         OSError: it cannot be read.
     """
-    metadata = checkpoints.read(path).metadata
-    missing = {"config", "classes", "input_shape"} - metadata.keys()
-    if missing:
-        raise CheckpointError(f"{path}: is no checkpoint of purenn train: it lacks {min(missing)}")
-    config = make(metadata["config"])
-    shape = tuple(metadata["input_shape"])
+    found = checkpoints.read(path)
+    check_run(found)
+    config, classes = make(found.metadata["config"]), tuple(map(str, found.metadata["classes"]))
+    # The arrays are those that are there: what the header asks for may not fit into memory.
+    params, state, scales = (
+        nested(path, found.arrays, name) for name in ("train/params", "train/state", "scaler")
+    )
+    scaler = Scaler(*(np.asarray(scales.get(name)) for name in Scaler._fields))
+    shape = scaler.shift.shape
+    if any(each.dtype != np.float64 or each.shape != shape for each in scaler):
+        raise CheckpointError(f"{path}: lacks scaler/shift, or scaler/factor of the same shape")
     model = layers.serial(**layers_of(config.model, shape))
-    params, state, _ = model.init(random.key(0), shape, config.dtype)
-    plain = np.zeros(shape)
-    like = {
-        "train": {"params": params, "state": state},
-        "scaler": Scaler(plain, plain),
-    }
-    whole, _ = checkpoints.load(path, like, strict=False)
-    return Trained(
-        config, model, whole["train"]["params"], whole["train"]["state"], whole["scaler"],
-        tuple(metadata["classes"]), shape,
-    )  # fmt: skip
+    started = TrainState(params, state, (), random.key(0), np.zeros((), np.int32))
+    trained = Trained(config, model, started, scaler, classes, shape)
+    try:
+        with np.errstate(all="ignore"):
+            width = trained.outputs(np.zeros((1, *shape))).shape[1:]
+    except REFUSED as error:
+        raise CheckpointError(f"{path}: its arrays do not fit its model: {error}") from None
+    if classes and width != (len(classes),) and not (len(classes) == 2 and width == (1,)):
+        raise CheckpointError(
+            f"{path}: its network gives outputs of shape {width} for {len(classes)} classes"
+        )
+    return trained
 
 
 def run_inputs(trained: Trained, text: str | None) -> tuple[Array, Array | None]:
@@ -117,13 +162,30 @@ def run_inputs(trained: Trained, text: str | None) -> tuple[Array, Array | None]
         part = made.test or made.validation or made.train
         return part.inputs, part.targets
     if text.endswith(".npy"):
-        try:
-            return np.load(Path(text).expanduser(), allow_pickle=False, mmap_mode="r"), None
-        except ValueError as error:
-            raise ConfigError(f"data: {text} is no .npy file: {error}") from None
+        return _mapped(text), None
     whole, test = read(text, key)
-    if len(whole.classes) != len(trained.classes):
-        raise ConfigError(
-            f"data: {text} has {len(whole.classes)} classes, the network {len(trained.classes)}"
-        )
+    known, count = len(trained.classes), len(whole.classes)
+    if count > known or bool(count) != bool(known):
+        raise ConfigError(f"data: {text} has {count} classes, the network {known}")
     return (test or whole)[:2]
+
+
+def _mapped(text: str) -> Array:
+    """The array of an .npy file, which is read as it is used."""
+    try:
+        array: Array = np.lib.format.open_memmap(Path(text).expanduser(), mode="r")
+    except (
+        ValueError,
+        TypeError,
+        SyntaxError,
+        OverflowError,
+        MemoryError,
+        RecursionError,
+    ) as error:
+        told = " ".join(str(error).split())
+        raise ConfigError(f"data: {text} is no .npy file of numbers: {told}") from None
+    if array.dtype.kind not in "fiub":
+        raise ConfigError(f"data: {text} has dtype {array.dtype}, expected one of numbers")
+    if array.ndim == 0 or len(array) == 0:
+        raise ConfigError(f"data: {text} has shape {array.shape}, which has no examples")
+    return array
