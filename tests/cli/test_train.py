@@ -130,6 +130,25 @@ def test_a_configuration_that_cannot_be_written_stays_as_it_was(tmp_path: Path) 
     assert files(tmp_path / "purenn-run") == before
 
 
+def test_half_a_row_of_a_run_that_was_killed_is_gone_once_it_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(CONFIG.replace("steps)", "80)"))
+    assert run(tmp_path, "train", "config.toml", "--epochs", "1", "--quiet").returncode == 0
+    metrics = [tmp_path / "purenn-run" / name for name in ("metrics.csv", "metrics.jsonl")]
+    for path in metrics:
+        path.write_bytes(path.read_bytes() + b"2,4")
+    command = [sys.executable, "-m", "purenn", "train", "--resume", "--epochs", "100000", "--quiet"]
+    with subprocess.Popen(command, cwd=tmp_path) as process:
+        while len(metrics[1].read_bytes().splitlines()) < 4:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+    assert process.returncode == 130
+    rows = [json.loads(line) for line in metrics[1].read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [*range(1, len(rows) + 1)]
+    with open(metrics[0], newline="") as file:
+        assert [int(row["epoch"]) for row in csv.DictReader(file)] == [row["epoch"] for row in rows]
+
+
 def test_a_foreign_checkpoint_is_not_resumed(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text(CONFIG)
     checkpoints.save_step(tmp_path / "x/checkpoints", 3, {"a": np.ones(2)})
