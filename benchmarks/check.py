@@ -31,7 +31,7 @@ CASES = (
     "rules/lstm, (32, 50, 64) to 64",
     "scikit/digits, 64-128-10",
 )
-RIVALS = ("bare products", "JAX jit", "scikit-learn")
+RIVALS = ("bare products", "JAX jit", "scikit-learn", "separately")
 """Those that the environment of the session has."""
 
 _GROWN = 1.15

@@ -51,9 +51,9 @@ def layer(make: Callable[[Any], Any], shape: tuple[int, ...]) -> Rivals:
     def theirs() -> Run:
         import jax
 
-        import reference.layers
+        from benchmarks import jax_layers
 
-        forward = make(reference.layers)
+        forward = make(jax_layers)
 
         def both(params: Any, x: Any, dy: Any, key: Any) -> Any:
             y, pullback = jax.vjp(lambda p, x: forward(p, state, x, key), params, x)
