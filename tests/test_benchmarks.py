@@ -19,8 +19,6 @@ LARGE = ("1024-1024", "1,863,690", "512 × 1000")
 COMPARED = [
     name for name in names() if name.startswith(("rules/layer_norm", "rules/att", "scikit/"))
 ]
-    name for name in names() if name.startswith(("rules/layer_norm", "rules/att", "scikit/"))
-]
 
 
 def cases(kind: str) -> dict[str, Callable[[], Any]]:
