@@ -1,19 +1,38 @@
 """Files that are whole at any moment."""
 
+import errno
 import os
 import re
+import stat
+from contextlib import suppress
 from pathlib import Path
 
 _TEMPORARY = re.compile(r"\..+\.purenn-(\d+)\.tmp")
 
 
+def check_regular(path: Path) -> None:
+    """Refuse a folder, and a pipe or a device, which may never end.
+
+    Raises:
+        OSError: it is one, or is not there.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "is no regular file", str(path))
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file so that there is always the old one or the new one, forced to the disk.
 
+    Where there is a link, what it leads to is written.
+
     Raises:
-        OSError: it cannot be written, and the old one is still there; or, if it is the folder that
-            cannot be forced to the disk, the new one is, but might not outlast a power failure.
+        OSError: it cannot be written, or is something else than a file, and the old one is still
+            there; or, if it is the folder that cannot be forced to the disk, the new one is, but
+            might not outlast a power failure.
     """
+    path = Path(os.path.realpath(path))
+    with suppress(FileNotFoundError):
+        check_regular(path)
     temporary = path.with_name(f".{path.name}.purenn-{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:

@@ -18,3 +18,11 @@ class DomainError(ValueError):
 
 class TreeError(ValueError):
     """Two trees, or a tree and a model, do not have the same structure."""
+
+
+class CheckpointError(ValueError):
+    """A file is no checkpoint, is damaged, or does not fit what it is loaded into."""
+
+
+class DataError(ValueError):
+    """A file does not hold what it should; the message names the file and the field."""

@@ -229,7 +229,7 @@ def test_shapes_that_numpy_has_not_are_refused(tmp_path: Path, shape: list[int])
 def test_a_missing_or_foreign_place_is_told_by_its_name(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere"):
         checkpoints.read(tmp_path / "nowhere")
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(OSError, match="is no regular file"):
         checkpoints.read(tmp_path)
     with pytest.raises(FileNotFoundError, match="nowhere"):
         checkpoints.save(tmp_path / "nowhere" / "x", {"a": np.ones(2)})
@@ -251,3 +251,47 @@ def test_the_file_is_on_the_disk_before_it_has_its_name(
     monkeypatch.setattr(os, "replace", spy("replace", os.replace))
     checkpoints.save(tmp_path / "x", {"a": np.ones(2)})
     assert events == ["fsync", "replace", "fsync"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device"])
+def test_what_is_no_regular_file_is_neither_read_nor_replaced(tmp_path: Path, kind: str) -> None:
+    place = Path("/dev/full") if kind == "device" else tmp_path / "x"
+    if kind == "folder":
+        place.mkdir()
+    if kind == "pipe":
+        os.mkfifo(place)
+    for path in (place, tmp_path / "link"):
+        if path != place:
+            path.symlink_to(place)
+        with pytest.raises(OSError, match="is no regular file"):
+            checkpoints.read(path)
+        with pytest.raises(OSError, match="is no regular file"):
+            checkpoints.load_flax(path, {})
+        with pytest.raises(OSError, match="is no regular file"):
+            checkpoints.save(path, {"a": np.ones(2)})
+    assert not place.is_file()
+    assert not [*tmp_path.glob(".*")]
+
+
+def test_what_a_link_leads_to_is_written(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "folder/x")
+    for number in (1, 2):
+        checkpoints.save(tmp_path / "link", {"a": np.full(2, number)})
+        assert (tmp_path / "link").is_symlink()
+        assert checkpoints.read(tmp_path / "folder/x").arrays["a"].tolist() == [number] * 2
+
+
+@pytest.mark.parametrize("form", ["safetensors", "msgpack", "zeros"])
+def test_a_long_tail_takes_no_memory(tmp_path: Path, form: str) -> None:
+    content = {
+        "safetensors": safetensors.numpy.save({"a": np.zeros(3)}),
+        "msgpack": b"\x80",
+        "zeros": b"",
+    }[form]
+    (tmp_path / "x").write_bytes(content)
+    os.truncate(tmp_path / "x", 1 << 40)  # more than there is memory
+    with pytest.raises(CheckpointError, match=r"x: is no whole safetensors file|is no tree"):
+        checkpoints.load_flax(tmp_path / "x", {})
+    with pytest.raises(CheckpointError, match="x: is no whole safetensors file"):
+        checkpoints.read(tmp_path / "x")

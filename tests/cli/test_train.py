@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import re
 import signal
 import subprocess
@@ -159,16 +158,22 @@ def test_a_foreign_checkpoint_is_not_resumed(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_before_the_training_ends_it_in_one_line(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "config.toml")
-    command = [sys.executable, "-m", "purenn", "train", "config.toml"]
-    with (
-        subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process,
-        open(tmp_path / "config.toml", "w"),  # waits until it is read
-    ):
-        process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate()
-    assert process.returncode == 130
-    assert stderr == "purenn: interrupted\n"
+    (tmp_path / "config.toml").write_text(CONFIG)
+    # Pressed as the configuration is opened.
+    code = """
+import signal, sys
+from purenn.cli import main
+def press(event, arguments):
+    if event == "open" and str(arguments[0]) == "config.toml":
+        signal.raise_signal(signal.SIGINT)
+sys.addaudithook(press)
+sys.exit(main(["train", "config.toml"]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 130
+    assert done.stderr == "purenn: interrupted\n"
 
 
 @pytest.mark.parametrize("presses", [1, 2])

@@ -1,5 +1,6 @@
 """Every key is checked, and what is written down is read back."""
 
+import os
 import re
 import tomllib
 from dataclasses import asdict
@@ -69,4 +70,27 @@ def test_the_message_names_the_key(entries: dict[str, Any], message: str) -> Non
 def test_what_is_no_toml_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.toml").write_bytes(content)
     with pytest.raises(ConfigError, match=r"x\.toml: is no TOML: "):
+        load(tmp_path / "x.toml")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("key = " + "1" * 6000, "is no TOML: Exceeds the limit"),
+        ("key = " + "[" * 100_000, "is no TOML: "),
+        (" " * (1 << 20) + " ", "has 1,048,577 bytes, expected at most 1,048,576"),
+    ],
+)
+def test_what_is_no_configuration_is_refused_in_one_line(
+    tmp_path: Path, content: str, message: str
+) -> None:
+    (tmp_path / "x.toml").write_text(content)
+    with pytest.raises(ConfigError, match=message) as caught:
+        load(tmp_path / "x.toml")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_configuration_is_a_regular_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.toml")
+    with pytest.raises(OSError, match="is no regular file"):
         load(tmp_path / "x.toml")

@@ -1,5 +1,6 @@
 """A network from its checkpoint alone says what it said when it was trained."""
 
+import os
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -160,3 +161,9 @@ def test_files_that_know_less_than_the_network_are_read(
     np.savez(tmp_path / "x.npz", x=np.ones((8, 4)), y=np.ones(8))
     with pytest.raises(ConfigError, match=r"x\.npz has 0 classes, the network 3"):
         run_inputs(trained, str(tmp_path / "x.npz"))
+
+
+def test_examples_come_from_a_regular_file(saved: checkpoints.Checkpoint, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.npy")
+    with pytest.raises(OSError, match="is no regular file"):
+        run_inputs(load(saved.path), str(tmp_path / "x.npy"))

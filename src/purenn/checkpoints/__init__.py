@@ -11,10 +11,10 @@ changed, or is something else raises a :class:`CheckpointError`. Flax' parameter
 This needs ``pip install 'purenn[train]'``.
 """
 
-from purenn.checkpoints._format import CheckpointError
 from purenn.checkpoints.flax import load_flax
 from purenn.checkpoints.folder import BEST, save_step, steps
 from purenn.checkpoints.saving import Checkpoint, fitted, load, read, save
+from purenn.errors import CheckpointError
 
 __all__ = [
     "BEST",

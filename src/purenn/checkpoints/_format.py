@@ -2,14 +2,16 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from purenn._files import check_regular
 from purenn.contract import check_array
-from purenn.errors import DomainError, DtypeError
+from purenn.errors import CheckpointError, DomainError, DtypeError
 from purenn.typing import Array
 
 DTYPES = {
@@ -19,9 +21,7 @@ DTYPES = {
 }
 _NAMES = {code: name for name, code in DTYPES.items()}
 
-
-class CheckpointError(ValueError):
-    """A file is no checkpoint, is damaged, or does not fit what it is loaded into."""
+_LONGEST_HEADER = 100_000_000  # as safetensors has it
 
 
 def encode(arrays: Mapping[str, Any], header: str) -> bytes:
@@ -53,6 +53,39 @@ def encode(arrays: Mapping[str, Any], header: str) -> bytes:
             f"save: metadata is of {len(header):,} characters, with which the names of the leaves "
             f"make a header that safetensors refuses: {error}"
         ) from None
+
+
+def contents(path: Path) -> bytes:
+    """All bytes of a safetensors file; it is as long as its header says before they are read.
+
+    Raises:
+        CheckpointError: it is not.
+        OSError: it is no regular file, or cannot be read.
+    """
+    check_regular(path)
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        length = int.from_bytes(file.read(8), "little")
+        if size < 8 or length > min(size - 8, _LONGEST_HEADER):
+            raise CheckpointError(
+                f"{path}: is no whole safetensors file (a header of {length:,} bytes in a file of "
+                f"{size:,})"
+            )
+        try:
+            entries = json.loads(file.read(length))
+            ends = [its["data_offsets"][1] for k, its in entries.items() if k != "__metadata__"]
+            expected = 8 + length + max(ends, default=0)
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+            told = " ".join(str(error).split())[:200]
+            raise CheckpointError(
+                f"{path}: is no whole safetensors file (its header: {told})"
+            ) from None
+        if expected != size:
+            raise CheckpointError(
+                f"{path}: is no whole safetensors file ({size:,} bytes, expected {expected:,})"
+            )
+        file.seek(0)
+        return file.read()
 
 
 def decode(path: Path, data: bytes) -> tuple[dict[str, Array], dict[str, str]]:

@@ -5,7 +5,7 @@ from pathlib import Path as File
 from typing import Any
 
 from purenn import tree
-from purenn.checkpoints._format import CheckpointError
+from purenn.errors import CheckpointError
 from purenn.tree import Path, Tree
 from purenn.typing import Array
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from purenn._files import check_regular
 from purenn.checkpoints import _format, _names
-from purenn.checkpoints._format import CheckpointError
+from purenn.errors import CheckpointError
 from purenn.layers import State
 from purenn.typing import Array, Params
 
@@ -38,11 +39,11 @@ def load_flax(
     Raises:
         CheckpointError: the file is none of these or damaged; or names, shapes or dtypes differ
             from those of the model: the message says which.
-        OSError: it cannot be read.
+        OSError: it cannot be read, or is no regular file.
     """
     file = Path(path)
-    data = file.read_bytes()
-    arrays = _from_safetensors(file, data) if _is_safetensors(data) else _from_msgpack(file, data)
+    check_regular(file)
+    arrays = _from_safetensors(file) if _is_safetensors(file) else _from_msgpack(file)
     if not any(name.split("/")[0] in _COLLECTIONS for name in arrays):
         arrays = {f"params/{name}": array for name, array in arrays.items()}
     like = {"params": params} | ({"batch_stats": state} if state else {})
@@ -50,18 +51,20 @@ def load_flax(
     return found["params"], found.get("batch_stats", {})
 
 
-def _is_safetensors(data: bytes) -> bool:
-    return data[8:9] == b"{" and int.from_bytes(data[:8], "little") <= len(data)
+def _is_safetensors(path: Path) -> bool:
+    with path.open("rb") as file:
+        start = file.read(9)
+    return start[8:] == b"{" and int.from_bytes(start[:8], "little") <= path.stat().st_size
 
 
-def _from_safetensors(file: Path, data: bytes) -> dict[str, Array]:
-    arrays, _ = _format.decode(file, data)
+def _from_safetensors(file: Path) -> dict[str, Array]:
+    arrays, _ = _format.decode(file, _format.contents(file))
     if any("/" in name for name in arrays):
         return arrays
     return {name.replace(".", "/"): array for name, array in arrays.items()}
 
 
-def _from_msgpack(file: Path, data: bytes) -> dict[str, Array]:
+def _from_msgpack(file: Path) -> dict[str, Array]:
     import msgpack
 
     def extension(code: int, content: bytes) -> Array:
@@ -74,8 +77,16 @@ def _from_msgpack(file: Path, data: bytes) -> dict[str, Array]:
             raise ValueError(f"an array of dtype {dtype}")
         return np.frombuffer(bytearray(content), _format.dtype_of(dtype)).reshape(shape)
 
+    size = file.stat().st_size
     try:
-        values = msgpack.unpackb(data, ext_hook=extension, raw=False)
+        with file.open("rb") as stream:
+            # As much is read as the tree is long; there is no list in it.
+            reader = msgpack.Unpacker(
+                stream, ext_hook=extension, raw=False, max_buffer_size=max(1, size), max_array_len=0
+            )
+            values = reader.unpack()
+            if reader.tell() != size:
+                raise ValueError(f"it is {reader.tell():,} bytes long, and the file {size:,}")
         return dict(_flattened(values))
     except (ValueError, TypeError, KeyError, msgpack.UnpackException) as error:
         raise CheckpointError(f"{file}: is no tree of arrays that Flax wrote ({error})") from None

@@ -74,7 +74,7 @@ def load(
     Raises:
         CheckpointError: the file is no checkpoint, is damaged or was changed; or names, shapes or
             dtypes differ from those of ``like``: the message says which.
-        OSError: it cannot be read.
+        OSError: it cannot be read, or is no regular file.
     """
     found = read(path)
     return fitted(found, like, strict=strict), found.metadata
@@ -97,8 +97,8 @@ def read(path: str | PathLike[str]) -> Checkpoint:
 
     Raises:
         CheckpointError: the file is no checkpoint, is damaged or was changed.
-        OSError: it cannot be read.
+        OSError: it cannot be read, or is no regular file.
     """
     file = Path(path)
-    arrays, metadata = _format.decode(file, file.read_bytes())
+    arrays, metadata = _format.decode(file, _format.contents(file))
     return Checkpoint(file, arrays, _format.verify(file, arrays, metadata))

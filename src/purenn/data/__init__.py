@@ -21,7 +21,6 @@ field, before memory is taken for what its header claims. With ``mmap=True`` ima
 disk until a batch takes them. For an ``.npy`` file ``numpy.load(path, mmap_mode="r")`` does that.
 """
 
-from purenn.data._files import DataError
 from purenn.data.augmentation import add_noise, random_crop, random_flip, random_shift
 from purenn.data.carried import breast_cancer, diabetes, digits, iris, wine
 from purenn.data.cifar import cifar10, cifar100, read_cifar
@@ -39,6 +38,7 @@ from purenn.data.idx import fashion_mnist, mnist, read_idx
 from purenn.data.kaggle import kaggle_digits, kaggle_images
 from purenn.data.npz import npz
 from purenn.data.targets import class_weights, example_weights, one_hot
+from purenn.errors import DataError
 
 __all__ = [
     "DataError",

@@ -16,7 +16,7 @@ from typing import IO, Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 
-from purenn.errors import DtypeError
+from purenn.errors import DataError, DtypeError
 from purenn.typing import Array, Shape
 
 PathLike: TypeAlias = str | os.PathLike[str]
@@ -28,10 +28,6 @@ CHUNK = 1 << 20
 DEFLATE = 1032  # bytes that one byte of a deflate stream stands for, at most
 
 _MOST_DIMENSIONS = 64  # of a NumPy array
-
-
-class DataError(ValueError):
-    """A file does not hold what it should; the message names the file and the field."""
 
 
 class Source(NamedTuple):

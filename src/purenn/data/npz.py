@@ -14,7 +14,6 @@ import numpy as np
 
 from purenn.data._files import (
     DEFLATE,
-    DataError,
     PathLike,
     Read,
     as_path,
@@ -25,6 +24,7 @@ from purenn.data._files import (
     read_exactly,
 )
 from purenn.data.dataset import Dataset, numbered
+from purenn.errors import DataError
 from purenn.typing import Array, Shape
 
 _PAIRS = (("x_train", "y_train"), ("x", "y"), ("inputs", "targets"), ("data", "target"))

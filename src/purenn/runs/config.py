@@ -8,6 +8,7 @@ from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from purenn._files import check_regular
 from purenn.runs.expressions import ConfigError
 
 
@@ -76,6 +77,8 @@ class Config:
 
 KEYS: dict[str, Field[Any]] = {each.name: each for each in fields(Config)}
 
+_LONGEST = 1 << 20
+
 _KINDS = {bool: "true or false", str: "a text", float: "a number", int: "a whole number"}
 
 
@@ -83,12 +86,17 @@ def load(path: Path) -> dict[str, Any]:
     """The entries of a TOML file.
 
     Raises:
-        ConfigError: it is no TOML.
-        OSError: it cannot be read.
+        ConfigError: it is no TOML, or too long.
+        OSError: it cannot be read, or is no regular file.
     """
+    check_regular(path)
+    size = path.stat().st_size
+    if size > _LONGEST:
+        raise ConfigError(f"{path}: has {size:,} bytes, expected at most {_LONGEST:,}")
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    # An integer may have more digits than Python reads, and tables may be too deep for it.
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: is no TOML: {error}") from None
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from purenn import checkpoints, layers, random, training
+from purenn._files import check_regular
 from purenn.checkpoints import CheckpointError
 from purenn.checkpoints._names import nested
 from purenn.layers import Layer
@@ -172,8 +173,10 @@ def run_inputs(trained: Trained, text: str | None) -> tuple[Array, Array | None]
 
 def _mapped(text: str) -> Array:
     """The array of an .npy file, which is read as it is used."""
+    file = Path(text).expanduser()
+    check_regular(file)
     try:
-        array: Array = np.lib.format.open_memmap(Path(text).expanduser(), mode="r")
+        array: Array = np.lib.format.open_memmap(file, mode="r")
     except (
         ValueError,
         TypeError,
