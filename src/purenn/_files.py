@@ -4,8 +4,11 @@ import errno
 import os
 import re
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+LOCK = ".lock"
 
 _TEMPORARY = re.compile(r"\..+\.purenn-(\d+)\.tmp")
 
@@ -50,6 +53,30 @@ def write_whole(path: Path, data: bytes) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Have a folder alone, where the system knows locks; its mark is the file ``.lock``.
+
+    Raises:
+        BlockingIOError: another process has it.
+        OSError: the file cannot be written.
+    """
+    with open(folder / LOCK, "ab") as file:
+        try:
+            import fcntl
+        except ImportError:  # elsewhere than on POSIX
+            fcntl = None  # type: ignore[assignment]
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise
+            except OSError as error:
+                if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                    raise
+        yield
 
 
 def remove_left_over(folder: Path) -> None:

@@ -95,3 +95,14 @@ def test_arguments_out_of_their_domains_are_refused(tmp_path: Path) -> None:
     for step, keep, message in ((-1, 1, "step is -1, expected at least 0"), (1, 0, "keep is 0")):
         with pytest.raises(DomainError, match=re.escape(f"save_step: {message}")):
             checkpoints.save_step(tmp_path, step, {}, keep=keep)
+
+
+def test_what_another_process_removes_meanwhile_is_not_missed(tmp_path: Path) -> None:
+    code = (
+        "import sys, numpy as np; from purenn import checkpoints\n"
+        "for step in range(40):\n"
+        "    checkpoints.save_step(sys.argv[1], step % 7, {'a': np.array(1)}, keep=1)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    processes = [subprocess.Popen(command) for _ in range(2)]
+    assert [process.wait() for process in processes] == [0, 0]

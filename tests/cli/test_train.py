@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import signal
 import subprocess
@@ -244,3 +245,74 @@ def test_a_word_too_much_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["train", "a.toml", "b.toml"])
     assert "unrecognized arguments: b.toml" in capsys.readouterr().err
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(CONFIG)
+    command = [sys.executable, "-m", "purenn", "train", "config.toml", "--epochs", "100000"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as process:
+        while not checkpoints.steps(tmp_path / "purenn-run/checkpoints"):
+            assert process.poll() is None
+            time.sleep(0.01)
+        other = run(tmp_path, "train", "config.toml", "--resume")
+        process.send_signal(signal.SIGINT)
+    assert process.returncode == 130
+    assert other.returncode == 2
+    assert other.stderr == "purenn: output: another process is running in purenn-run\n"
+
+
+def test_a_folder_of_something_else_stays_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(CONFIG)
+    for options in ([], ["--resume"]):
+        done = run(tmp_path, "train", "config.toml", "--output", ".", *options)
+        assert done.returncode == 2
+        assert done.stderr == "purenn: output: . is not empty and holds no run\n"
+    assert [*tmp_path.iterdir()] == [tmp_path / "config.toml"]
+    assert (tmp_path / "config.toml").read_text() == CONFIG
+
+
+@pytest.mark.parametrize("output", ["", "a\0b", "a\udcffb"])
+def test_what_cannot_be_a_folder_is_refused(
+    output: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "--data", "iris", "--model", "dense(3)", "--output", output]) == 2
+    assert capsys.readouterr().err.startswith("purenn: output: got ")
+
+
+def test_a_model_that_is_too_large_ends_in_one_line(tmp_path: Path) -> None:
+    done = run(tmp_path, "train", "--data", "iris", "--model", f"dense({10**14}), dense(3)")
+    assert done.returncode == 2
+    assert done.stderr.startswith("purenn: there is not enough memory")
+    assert len(done.stderr.splitlines()) == 1
+    assert not [*tmp_path.iterdir()]
+
+
+def test_damaged_checkpoints_begin_a_run_anew_and_say_so(tmp_path: Path) -> None:
+    folder = tmp_path / "x y/checkpoints"
+    folder.mkdir(parents=True)
+    (folder / "step-00000003.safetensors").write_bytes(b"something else")
+    (tmp_path / "config.toml").write_text(CONFIG)
+    done = run(tmp_path, "train", "config.toml", "--resume", "--output", "x y", "--epochs", "1")
+    assert done.returncode == 0, done.stderr
+    first, second = done.stderr.splitlines()
+    assert "is no whole safetensors file" in first
+    assert "trying" not in first
+    assert second.endswith("no checkpoint is whole, the run begins anew")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device")
+def test_an_output_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    checkpoints.save(tmp_path / "x", {"a": np.ones(2)}, {"é": "\x1b[31m"})
+    command = [sys.executable, "-m", "purenn", "show", "x"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 2
+    assert done.stderr == ("purenn: the output cannot be written: No space left on device\n")
+    ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    shown = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=True, env=ascii_only
+    )
+    assert "\\x1b[31m" in shown.stdout
+    assert "\x1b" not in shown.stdout

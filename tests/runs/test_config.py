@@ -17,6 +17,9 @@ from purenn.runs.expressions import ConfigError
 LEAST = {"data": "digits", "model": "dense(10)"}
 
 
+TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
+
+
 def _values(key: str) -> st.SearchStrategy[Any]:
     limits, kind = KEYS[key].metadata, KEYS[key].type
     if "choices" in limits:
@@ -25,7 +28,7 @@ def _values(key: str) -> st.SearchStrategy[Any]:
         return st.floats(0, 0.45)
     if kind is int:
         return st.integers(limits["low"], 2**62)
-    return st.booleans() if kind is bool else st.text(min_size=1)
+    return st.booleans() if kind is bool else TEXTS
 
 
 @given(st.fixed_dictionaries({key: _values(key) for key in KEYS}))

@@ -187,3 +187,32 @@ def test_the_same_data_are_known_again(tmp_path: Path) -> None:
 def test_a_class_of_one_example_is_no_hindrance(tmp_path: Path) -> None:
     text = numbers(tmp_path, 30, y=np.array([0] * 15 + [1] * 14 + [2]))
     assert prepare(config(data=text), KEY).classes == ("0", "1", "2")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("mnist", "mnist is a format, expected mnist:FOLDER"),
+        ("mnist:", "mnist is a format, expected mnist:FOLDER"),
+        ("npz", "npz is a format, expected npz:FILE"),
+        ("random_labels()", r"random_labels is of a set, as in random_labels\(digits\)"),
+        ("random_pixels", r"random_pixels is of a set, as in random_pixels\(digits\)"),
+    ],
+)
+def test_what_lacks_its_data_is_told_what_it_is_of(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=f"^data: {message}$"):
+        read(text, random.key(0))
+
+
+def test_inputs_without_anything_are_refused(tmp_path: Path) -> None:
+    parts = {"x_train": np.ones((9, 2)), "y_train": np.arange(9) % 2}
+    for name, empty in (("x_train", np.ones((9, 0))), ("x_test", np.ones((0, 2)))):
+        test = {"x_test": np.ones((3, 2)), "y_test": np.arange(3) % 2}
+        arrays: dict[str, Any] = {**parts, **test, name: empty}
+        if name == "x_test":
+            arrays["y_test"] = np.arange(0)
+        else:
+            arrays["x_test"] = np.ones((3, 0))
+        np.savez(tmp_path / "x.npz", **arrays)
+        with pytest.raises(ConfigError, match=r"data: .*x.npz has inputs of shape \(\d, \d\)"):
+            read(str(tmp_path / "x.npz"), random.key(0))

@@ -230,3 +230,28 @@ def test_values_are_scored_by_r2() -> None:
     found = scores(MADE["accumulated"], last("accumulated").state, MADE["accumulated"].inputs.train)
     assert [*found] == ["loss", "r2"]
     assert not math.isnan(found["r2"])
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"history": [3]}, "its history is no list of rows of numbers"),
+        ({"history": [{"validation_loss": "x"}]}, "its history is no list of rows of numbers"),
+        ({"history": [{"epoch": 1}]}, "its history lacks validation_loss"),
+        ({"losses": [0.0]}, "losses is"),
+        ({"losses": [0.0, None]}, "losses is"),
+    ],
+)
+def test_what_no_run_has_saved_is_not_gone_on_with(
+    tmp_path: Path, entries: dict[str, Any], message: str
+) -> None:
+    made = MADE["stopped early"]
+    save(made, begin(made), tmp_path)
+    (file,) = checkpoints.steps(tmp_path)
+    found = checkpoints.read(file)
+    arrays = checkpoints.fitted(
+        found, {"train": made.state, "rates": {}, "scaler": made.inputs.scaler}
+    )
+    checkpoints.save(file, arrays, found.metadata | entries)
+    with pytest.raises(CheckpointError, match=message):
+        resume(made, tmp_path, print)

@@ -167,3 +167,22 @@ def test_examples_come_from_a_regular_file(saved: checkpoints.Checkpoint, tmp_pa
     os.mkfifo(tmp_path / "x.npy")
     with pytest.raises(OSError, match="is no regular file"):
         run_inputs(load(saved.path), str(tmp_path / "x.npy"))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
+def test_what_is_not_finite_is_not_predicted(saved: checkpoints.Checkpoint, value: float) -> None:
+    inputs = np.zeros((2000, 4))
+    inputs[1500, 2] = value
+    with pytest.raises(ConfigError, match=r"data: inputs\[1500, 2\] is -?(nan|inf), expected fin"):
+        load(saved.path).outputs(inputs)
+
+
+def test_a_model_that_needed_flat_images_is_found_again(tmp_path: Path) -> None:
+    made = setup(Config(data="digits", model="batch_norm(), dense(10)", epochs=1))
+    (*_, news) = run(made, begin(made), folder=tmp_path)
+    trained = load(checkpoints.steps(tmp_path)[0])
+    inputs, _ = run_inputs(trained, None)
+    assert made.inputs.test is not None
+    state = news.place.state
+    expected = made.model.forward(state.params, state.state, made.inputs.test.inputs)
+    np.testing.assert_allclose(trained.outputs(inputs), expected, rtol=1e-5, atol=1e-5)

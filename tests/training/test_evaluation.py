@@ -1,5 +1,7 @@
 """Scores do not depend on how the examples are cut into batches, and are scikit-learn's."""
 
+from typing import Any
+
 import hypothesis.strategies as st
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from hypothesis import given
 from sklearn.metrics import accuracy_score, r2_score
 
 from purenn import random
-from purenn.errors import DomainError
+from purenn.errors import DomainError, ShapeError, TreeError
 from purenn.layers import batch_norm, dense, dropout, relu, serial
 from purenn.ops import losses
 from purenn.optimizers import sgd
@@ -74,3 +76,52 @@ def test_nothing_has_no_score() -> None:
         evaluate(MODEL, LOSS, STATE, [])
     with pytest.raises(DomainError, match="predict: no batches"):
         predict(MODEL, STATE, [])
+
+
+def test_outputs_that_are_nan_are_wrong() -> None:
+    outputs = np.array([[np.nan, 1.0], [2.0, 1.0], [1.0, np.nan]])
+    for truth in (np.array([0, 0, 1]), np.array([1, 0, 0])):
+        assert accuracy(truth, outputs) == pytest.approx(1 / 3)
+    assert accuracy(np.array([0, 0]), np.array([[np.nan], [-1.0]])) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("targets", "outputs", "message"),
+    [
+        (np.zeros(2, int), np.ones((3, 2)), "targets has shape"),
+        (np.zeros((3, 1), int), np.ones((3, 2)), "targets has shape"),
+        (np.zeros(3, int), np.ones(3), "outputs has shape"),
+        (np.zeros(0, int), np.ones((0, 2)), "outputs has shape"),
+    ],
+)
+def test_what_has_no_accuracy_is_refused(targets: Any, outputs: Any, message: str) -> None:
+    with pytest.raises(ShapeError, match=f"accuracy: {message}"):
+        accuracy(targets, outputs)
+
+
+X, Y = np.ones((2, 4)), np.array([0, 1])
+
+
+@pytest.mark.parametrize(
+    ("batch", "error", "message"),
+    [
+        ((X,), TreeError, "a batch is no tuple of 2 or 3 arrays"),
+        ((X, Y, np.array([1.0, -1.0])), DomainError, r"weights\[1\] is -1.0, expected a finite"),
+        ((X, Y, np.array([np.nan, 1.0])), DomainError, r"weights\[0\] is nan"),
+        ((X, Y, np.array([np.inf, 1.0])), DomainError, r"weights\[0\] is inf"),
+        ((X, Y, np.ones(3)), ShapeError, r"weights has shape \(3,\), expected \(2,\)"),
+        ((X, Y, np.zeros(2)), DomainError, "no batches, or none of weight"),
+    ],
+)
+def test_a_batch_that_cannot_be_scored_is_refused(
+    batch: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=f"evaluate: {message}"):
+        evaluate(MODEL, LOSS, STATE, [batch])
+
+
+def test_what_is_no_loss_of_examples_or_hides_it_is_refused() -> None:
+    with pytest.raises(ShapeError, match=r"evaluate: the loss has shape \(\), expected 2 exam"):
+        evaluate(MODEL, losses.ntxent, STATE, [(X, Y)])
+    with pytest.raises(DomainError, match="evaluate: metrics has 'loss'"):
+        evaluate(MODEL, LOSS, STATE, [(X, Y)], {"loss": accuracy})

@@ -257,3 +257,20 @@ def test_in_another_thread_signals_are_left_alone() -> None:
     thread.start()
     thread.join()
     assert found == [False]
+
+
+def test_ctrl_c_within_another_loop_ends_both() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with interruptible() as outer:
+        with interruptible() as inner:
+            assert not inner()
+            os.kill(os.getpid(), signal.SIGINT)
+            assert inner()
+        assert outer()
+        with interruptible() as again:
+            assert again()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+    with interruptible() as interrupted:
+        assert not interrupted()

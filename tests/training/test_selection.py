@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.model_selection import KFold, ParameterGrid, StratifiedKFold
 
-from purenn.errors import DomainError, DtypeError, ShapeError
+from purenn.errors import DomainError, DtypeError, ShapeError, TreeError
 from purenn.training import Trial, cross_validate, search
 
 X, Y = np.arange(20).reshape(10, 2), np.array([0, 1] * 5)
@@ -36,9 +36,11 @@ def test_each_example_is_validated_once(splitter: Any) -> None:
         ([([0], [10])], DomainError, r"folds\[0\] has indices outside 0 to 9, or none"),
         ([([0], [-1])], DomainError, r"folds\[0\] has indices outside 0 to 9, or none"),
         ([([0, 1], [1])], DomainError, r"folds\[0\] has example 1 in both of its parts"),
+        ([([0], [1], [2])], TreeError, r"folds\[0\] is no pair, expected indices"),
         ([([0.5], [1])], DtypeError, r"folds\[0\] has dtype float64, expected integers"),
     ],
 )
+@pytest.mark.usefixtures("unannotated")
 def test_folds_that_are_none_are_refused(folds: Any, error: type[Exception], message: str) -> None:
     parts = [tuple(map(np.asarray, fold)) for fold in folds]
     with pytest.raises(error, match=message):

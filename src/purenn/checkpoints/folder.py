@@ -54,9 +54,10 @@ def save_step(
     # The best first: a run that goes on from the step before writes it again.
     for each in (place / BEST, file) if best else (file,):
         write_whole(each, data)
-    every = steps(place)
-    new = every.index(file)
-    for other in every[:new] + every[new + keep :]:
+    # Another process may remove files meanwhile.
+    others = [(_number(other), other) for other in steps(place)]
+    older = [other for number, other in others if number < step]
+    for other in (*(other for number, other in others if number > step), *older[keep - 1 :]):
         other.unlink(missing_ok=True)
     remove_left_over(place)
     return file
@@ -67,10 +68,11 @@ def steps(folder: str | PathLike[str]) -> list[Path]:
     place = Path(folder)
     if not place.is_dir():
         return []
-    found = ((_NAME.fullmatch(file.name), file) for file in place.iterdir())
-    return [
-        file
-        for _, file in sorted(
-            ((int(match[1]), file) for match, file in found if match), reverse=True
-        )
-    ]
+    found = [file for file in place.iterdir() if _NAME.fullmatch(file.name)]
+    return sorted(found, key=lambda file: (_number(file), file), reverse=True)
+
+
+def _number(file: Path) -> int:
+    match = _NAME.fullmatch(file.name)
+    assert match is not None
+    return int(match[1])

@@ -1,6 +1,7 @@
 """The command line: ``purenn verify``, ``train``, ``predict``, ``show`` and ``demo``."""
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -29,8 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:
         options.rules += rest
+    if isinstance(sys.stdout, io.TextIOWrapper):  # whatever it is encoded in
+        sys.stdout.reconfigure(errors="replace")
     try:
-        return int(options.run(options))
+        status = int(options.run(options))
+        sys.stdout.flush()
+        return status
     except UsageError as error:
         print(f"purenn: {error}", file=sys.stderr)
         return 2
@@ -38,9 +43,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("purenn: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # whoever read the output has stopped, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return 141
+    except MemoryError as error:
+        print(
+            f"purenn: there is not enough memory{f': {error}' if str(error) else ''}",
+            file=sys.stderr,
+        )
+        return 2
+    except OSError as error:  # of the output, say on a disk that is full
+        where = error.filename or "the output cannot be written"
+        print(f"purenn: {where}: {error.strerror or error}", file=sys.stderr)
+        _discard_output()
+        return 2
     except ModuleNotFoundError as error:
         hint = f"pip install 'purenn[{options.extra}]'"
         print(f"purenn: {error}; this command needs: {hint}", file=sys.stderr)
         return 2
+
+
+def _discard_output() -> None:
+    """Else what is left of it would be written, and fail, once more at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -48,6 +48,11 @@ def _is_row(rows: list[object]) -> bool:
     )
 
 
+def _shown(text: str) -> str:
+    """Without the characters that would change what a terminal does."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def _show(options: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
@@ -68,7 +73,9 @@ def _show(options: argparse.Namespace) -> int:
     table.add_column("bytes", justify="right")
     for name, array in found.arrays.items():
         shape = "×".join(map(str, array.shape)) or "–"
-        table.add_row(Text(name), shape, array.dtype.name, f"{array.size:,}", f"{array.nbytes:,}")
+        table.add_row(
+            Text(_shown(name)), shape, array.dtype.name, f"{array.size:,}", f"{array.nbytes:,}"
+        )
     console.print(table)
     entries = sum(array.size for array in found.arrays.values())
     size = sum(array.nbytes for array in found.arrays.values())
@@ -78,11 +85,10 @@ def _show(options: argparse.Namespace) -> int:
     for key, value in found.metadata.items():
         if key == "config" and isinstance(value, dict):
             for name, setting in value.items():
-                console.print(Text(f"{name} = {setting!r}"), soft_wrap=True)
+                console.print(Text(_shown(f"{name} = {setting!r}")), soft_wrap=True)
         elif key == "history" and isinstance(value, list) and _is_row(value[-1:]):
-            told = ", ".join(f"{name} {number:.6g}" for name, number in value[-1].items())
-            console.print(Text(f"last epoch: {told}"), soft_wrap=True)
+            row = ", ".join(f"{name} {number:.6g}" for name, number in value[-1].items())
+            console.print(Text(_shown(f"last epoch: {row}")), soft_wrap=True)
         else:
-            told = f"{key}: {value}".encode(errors="backslashreplace").decode()
-            console.print(Text(told), soft_wrap=True)
+            console.print(Text(_shown(f"{key}: {value}")), soft_wrap=True)
     return 0

@@ -1,6 +1,7 @@
 """``purenn train``: from a few words to a trained network, with pictures and a report."""
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import Field
@@ -79,55 +80,78 @@ def _add_key(parser: argparse.ArgumentParser, key: Field[Any]) -> None:
 def _train(options: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from purenn._files import remove_left_over, write_whole
-    from purenn.checkpoints import CheckpointError, steps
-    from purenn.errors import DomainError
+    from purenn._files import locked
+    from purenn.checkpoints import CheckpointError
     from purenn.runs import config as configs
-    from purenn.runs import report
     from purenn.runs.expressions import ConfigError
-    from purenn.runs.setup import setup
-    from purenn.runs.train import FOLDER, begin, best_epoch, restore, resume
+    from purenn.runs.setup import REFUSED, setup
 
     console = Console(width=None if sys.stdout.isatty() else 110, quiet=options.quiet)
     try:
         config = configs.make(_entries(options))
         folder = Path(config.output).expanduser()
-        saved = folder / FOLDER
-        if steps(saved) and not options.resume:
+        _check_output(folder, options.resume)
+        made = setup(config)
+        folder.mkdir(parents=True, exist_ok=True)
+        _check_output(folder, options.resume)
+        with locked(folder):
+            return _complete(options, console, made, folder)
+    except (ConfigError, CheckpointError) as error:
+        raise UsageError(str(error)) from None
+    except REFUSED as error:
+        advice = "; a smaller learning rate, clip or other data may help"
+        raise UsageError(f"{error}{advice if 'the loss' in str(error) else ''}") from None
+    except BlockingIOError:
+        raise UsageError(f"output: another process is running in {folder}") from None
+    except OSError as error:
+        raise UsageError(_told(error)) from None
+
+
+def _check_output(folder: Path, is_resumed: bool) -> None:
+    """Refuse a folder of a run that is not gone on with, and one of something else."""
+    from purenn._files import LOCK
+    from purenn.checkpoints import steps
+    from purenn.runs.train import FOLDER
+
+    if steps(folder / FOLDER):
+        if not is_resumed:
             raise UsageError(
                 f"output: {folder} holds a run; --resume goes on with it, --output names another"
             )
-        made = setup(config)
-        place = resume(made, saved, _warn) if options.resume else begin(made)
-        folder.mkdir(parents=True, exist_ok=True)
-        remove_left_over(folder)
-        # If the folder cannot be written to, it is found out now.
-        write_whole(folder / "config.toml", configs.dump(config).encode())
-        report.write_metrics(folder, place.history)
-        _tell(console, made, place, folder)
-        place, is_interrupted = _run(console, made, place, folder)
-        if is_interrupted:
-            console.print(
-                f"Stopped at step {int(place.state.step)}. To go on: "
-                f"purenn train --resume --output {folder}",
-                soft_wrap=True,
-            )
-            return 130
-        state = restore(saved, made, place)
-        report.write_metrics(folder, place.history)
-        found = report.conclude(folder, made, state, place)
-    except (ConfigError, CheckpointError) as error:
-        raise UsageError(str(error)) from None
-    except DomainError as error:
-        raise UsageError(f"{error}; a smaller learning rate, clip or other data may help") from None
-    except OSError as error:
-        raise UsageError(_told(error)) from None
-    kept = best_epoch(place)
-    for name, scores in found.items():
+    elif folder.is_dir() and any(folder.iterdir()) and not (folder / LOCK).exists():
+        raise UsageError(f"output: {folder} is not empty and holds no run")
+
+
+def _complete(options: argparse.Namespace, console: Any, made: Any, folder: Path) -> int:
+    """Run from where the run in the folder is, which no other process changes, to the end."""
+    from purenn._files import remove_left_over, write_whole
+    from purenn.runs import config as configs
+    from purenn.runs import report
+    from purenn.runs.train import FOLDER, begin, best_epoch, restore, resume
+
+    saved = folder / FOLDER
+    _check_output(folder, options.resume)
+    place = resume(made, saved, _warn) if options.resume else begin(made)
+    remove_left_over(folder)
+    # If the folder cannot be written to, it is found out now.
+    write_whole(folder / "config.toml", configs.dump(made.config).encode())
+    report.write_metrics(folder, place.history)
+    _tell(console, made, place, folder)
+    place, is_interrupted = _run(console, made, place, folder)
+    if is_interrupted:
+        console.print(
+            f"Stopped at step {int(place.state.step)}. To go on: "
+            f"purenn train --resume --output {shlex.quote(str(folder))}",
+            soft_wrap=True,
+        )
+        return 130
+    state = restore(saved, made, place)
+    report.write_metrics(folder, place.history)
+    for name, scores in report.conclude(folder, made, state, place).items():
         told = ", ".join(f"{each} {value:.4g}" for each, value in scores.items())
         print(f"{name}: {told}")
     console.print(
-        f"Kept the state after epoch {kept} of {len(place.history)}. "
+        f"Kept the state after epoch {best_epoch(place)} of {len(place.history)}. "
         f"Report: {folder / 'report.md'}",
         soft_wrap=True,
     )

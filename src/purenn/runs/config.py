@@ -111,6 +111,8 @@ def make(entries: Mapping[str, Any]) -> Config:
     for key in ("data", "model"):
         if not checked.get(key):
             raise ConfigError(f"{key}: is missing; expected {KEYS[key].metadata['meaning']}")
+    if checked.get("output") == "":
+        raise ConfigError("output: got '', expected the name of a folder")
     config = Config(**checked)
     if config.validation + config.test >= 1:
         raise ConfigError(
@@ -134,6 +136,10 @@ def _checked(key: str, value: Any) -> Any:
     accepted = (int, float) if kind is float else kind
     if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
         raise ConfigError(f"{key}: got {value!r}, expected {_KINDS[kind]}")
+    if isinstance(value, str) and (
+        wrong := [c for c in value if c == "\0" or "\ud800" <= c <= "\udfff"]
+    ):
+        raise ConfigError(f"{key}: got {value!r}, which has the character {wrong[0]!r}")
     limits = KEYS[key].metadata
     if "choices" in limits and value not in limits["choices"]:
         raise ConfigError(f"{key}: got {value!r}, expected {', '.join(limits['choices'])}")

@@ -74,6 +74,9 @@ def read(text: str, key: Key) -> tuple[Dataset, Dataset | None]:
     reader, colon, path = text.partition(":")
     if text.endswith(".npz") and reader not in _READERS:  # its path may have a colon
         reader, colon, path = "npz", ":", text
+    if reader in _READERS and not path:
+        kind = "FILE" if reader in ("kaggle_digits", "npz") else "FOLDER"
+        raise ConfigError(f"data: {reader} is a format, expected {reader}:{kind}")
     try:
         if colon and re.fullmatch(r"\w+", reader):
             found = find("data", reader, _READERS)(Path(path).expanduser())
@@ -85,9 +88,12 @@ def read(text: str, key: Key) -> tuple[Dataset, Dataset | None]:
     except OSError as error:
         raise ConfigError(f"data: {error.filename or path}: {error.strerror or error}") from None
     if isinstance(found, Dataset):
-        return found, None
+        found = found, None
     if not isinstance(found, tuple):
         raise ConfigError(f"data: {text!r} is no set; expected one of {told(_sets(key))}")
+    for part in found:
+        if part is not None and part.inputs.size == 0:
+            raise ConfigError(f"data: {text} has inputs of shape {part.inputs.shape}, all empty")
     return found
 
 
@@ -112,7 +118,7 @@ def prepare(config: Config, key: Key) -> Inputs:
     named = {"train": train, "validation": validation, "test": held}
     sizes = {name: 0 if part is None else len(part[0]) for name, part in named.items()}
     told = {**sizes, "checksum": _checksum(*train)}
-    _check_finite("train", train[0])
+    check_finite(train[0], " of the train part")
     scaler = _fit(config.scale, train[0])
     first, second, third = (
         None if part is None else Part(scaled(scaler, part[0], config.dtype), part[1])
@@ -121,7 +127,7 @@ def prepare(config: Config, key: Key) -> Inputs:
     assert first is not None
     for name, part in zip(named, (first, second, third), strict=True):
         if part is not None:
-            _check_finite(name, part.inputs)
+            check_finite(part.inputs, f" of the {name} part")
     return Inputs(first, second, third, scaler, whole.classes, whole.inputs.shape[1:], told)
 
 
@@ -132,24 +138,33 @@ def _checksum(*arrays: Array) -> int:
     return found
 
 
-def _check_finite(name: str, inputs: Array) -> None:
+def check_finite(inputs: Array, told: str = "", start: int = 0) -> None:
+    """Refuse NaN and infinities, in examples from number ``start``.
+
+    Raises:
+        ConfigError: there is one.
+    """
     wrong = ~np.isfinite(inputs)
     if wrong.any():
         place = [int(i) for i in np.argwhere(wrong)[0]]
-        raise ConfigError(
-            f"data: inputs{place} of the {name} part is {inputs[tuple(place)]}, "
-            "expected finite numbers"
-        )
+        value = inputs[tuple(place)]
+        place[0] += start
+        raise ConfigError(f"data: inputs{place}{told} is {value}, expected finite numbers")
 
 
 def scaled(scaler: Scaler, inputs: Array, dtype: str) -> Array:
     """Inputs of the shape that they have, scaled, in this dtype."""
-    return ((inputs - scaler.shift) * scaler.factor).astype(dtype)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is told by its place
+        return ((inputs - scaler.shift) * scaler.factor).astype(dtype)
 
 
 def _sets(key: Key) -> Mapping[str, Any]:
     def of(change: Callable[..., Dataset]) -> Callable[..., Dataset]:
-        def changed(dataset: Any) -> Dataset:
+        def changed(dataset: Any = None) -> Dataset:
+            if dataset is None:
+                raise ConfigError(
+                    f"data: {change.__name__} is of a set, as in {change.__name__}(digits)"
+                )
             whole = dataset() if callable(dataset) else dataset
             return change(random.fold_in(key, 1), whole)
 

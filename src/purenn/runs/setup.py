@@ -2,26 +2,26 @@
 
 import inspect
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from purenn import data, initializers, layers, optimizers, random, regularizers, schedules, training
+from purenn import data, initializers, layers, random, regularizers, training
 from purenn.errors import DomainError, DtypeError, ShapeError, TreeError
-from purenn.layers import Layer
+from purenn.layers import Layer, State
 from purenn.ops import losses
-from purenn.optimizers import GradientTransformation
 from purenn.regularizers import Regularizer
 from purenn.runs.config import Config
 from purenn.runs.expressions import ConfigError, arguments, called, evaluate, find
 from purenn.runs.inputs import Inputs, Part, prepare
+from purenn.runs.optimizing import optimizer_of
 from purenn.schedules import ValidationSchedule
 from purenn.training import Step, TrainState
-from purenn.typing import Array, Key, Shape, spec
+from purenn.typing import Array, Key, Params, Shape, spec
 
 REFUSED = (ShapeError, DtypeError, DomainError, TreeError)
+_NO_LOSSES = ("cosine_similarity", "ntxent")  # the larger the better; one number for a batch
 _SIGNS = ("hinge_loss", "perceptron_loss")  # labels are −1 and 1
 
 
@@ -81,19 +81,15 @@ def setup(config: Config) -> Setup:
             f"data: all examples of the train part are of class {inputs.classes[found[0]]}, "
             "expected at least two classes"
         )
-    parts = layers_of(config.model, inputs.shape)
-    model = layers.serial(**parts)
     params_key, train_key = random.split(init_key)
-    try:
-        params, memory, outputs = model.init(params_key, inputs.shape, config.dtype)
-    except REFUSED as error:
-        raise ConfigError(f"model: {error}") from None
+    parts, params, memory, outputs = _model(config, inputs, params_key)
+    model = layers.serial(**parts)
     loss = _loss(config, inputs, outputs)
     if not params:
         raise ConfigError(f"model: {config.model} has no parameters, there is nothing to train")
     penalty = _regularizer(config)
     per_epoch = training.batches_per_epoch(len(inputs.train.inputs), config.batch_size)
-    optimizer, rate, schedule = _optimizer(config, per_epoch)
+    optimizer, rate, schedule = optimizer_of(config, per_epoch, params)
     objective = training.objective(model, loss, penalty)
     state = TrainState(params, memory, optimizer.init(params), train_key, np.zeros((), np.int32))
     targets = _targets(loss, inputs, outputs, config.dtype)
@@ -123,7 +119,7 @@ def layers_of(text: str, input_shape: Shape = ()) -> dict[str, Layer]:
         found[f"{kind}_{seen[kind]}"] = layer
         seen[kind] += 1
     if len(input_shape) > 1 and kinds[:1] == ["dense"]:
-        found = {"flatten": layers.flatten} | found
+        found = flattened(found)
     for name in found.keys() & named.keys():
         raise ConfigError(f"model: {name} names one layer, and is what another is called")
     found |= named
@@ -137,6 +133,43 @@ def layers_of(text: str, input_shape: Shape = ()) -> dict[str, Layer]:
                 "one for another key?"
             )
     return found
+
+
+def flattened(parts: dict[str, Layer]) -> dict[str, Layer]:
+    """The layers after one that makes a vector of an image."""
+    return {"flatten": layers.flatten} | parts
+
+
+def _model(
+    config: Config, inputs: Inputs, key: Key
+) -> tuple[dict[str, Layer], Params, State, Shape]:
+    """Layers whose outputs fit the data, of images as they are or else flattened."""
+    first = layers_of(config.model, inputs.shape)
+    forms = [first]
+    if len(inputs.shape) > 1 and "flatten" not in first:
+        forms.append(flattened(first))
+    faults: list[str] = []
+    for parts in forms:
+        try:
+            params, memory, outputs = layers.serial(**parts).init(key, inputs.shape, config.dtype)
+        except REFUSED as error:
+            faults.append(f"model: {error}")
+            continue
+        fault = _fault(inputs, outputs)
+        if not fault:
+            return parts, params, memory, outputs
+        faults.append(fault)
+    hint = "; the layer flatten makes a vector of an image" if len(inputs.shape) > 1 else ""
+    raise ConfigError(f"{faults[0]}{hint}")
+
+
+def _fault(inputs: Inputs, outputs: Shape) -> str:
+    wide = (len(inputs.classes),) if inputs.classes else inputs.train.targets.shape[1:]
+    if outputs == wide or (len(inputs.classes) == 2 and outputs == (1,)):
+        return ""
+    what = f"there are {wide[0]} classes" if inputs.classes else f"targets have shape {wide}"
+    also = " or (1,)" if len(inputs.classes) == 2 else ""
+    return f"model: its outputs have shape {outputs}, expected {wide}{also}, as {what}"
 
 
 def _layer_names() -> dict[str, Any]:
@@ -162,19 +195,14 @@ def _layer_names() -> dict[str, Any]:
 
 
 def _loss(config: Config, inputs: Inputs, outputs: Shape) -> Callable[..., Array]:
-    wide = (len(inputs.classes),) if inputs.classes else inputs.train.targets.shape[1:]
     binary = len(inputs.classes) == 2 and outputs == (1,)
-    if outputs != wide and not binary:
-        what = f"there are {wide[0]} classes" if inputs.classes else f"targets have shape {wide}"
-        also = " or (1,)" if len(inputs.classes) == 2 else ""
-        raise ConfigError(
-            f"model: its outputs have shape {outputs}, expected {wide}{also}, as {what}"
-        )
     name = loss_name(config.loss, bool(inputs.classes), outputs)
     fitting = {
         each: getattr(losses, each)
         for each in losses.__all__
-        if not each.endswith("_vjp") and _second(getattr(losses, each)) in ("labels", "targets")
+        if not each.endswith("_vjp")
+        and each not in _NO_LOSSES
+        and _second(getattr(losses, each)) in ("labels", "targets")
     }
     loss: Callable[..., Array] = find("loss", name, fitting)
     if _is_of_labels(loss) and not inputs.classes:
@@ -255,82 +283,6 @@ def _regularizer(config: Config) -> Regularizer | None:
     if not isinstance(penalty, Regularizer):
         raise ConfigError(f"regularizer: got {config.regularizer}, expected one as in l2(1e-4)")
     return penalty
-
-
-def _optimizer(
-    config: Config, per_epoch: int
-) -> tuple[GradientTransformation, Callable[[int], float] | None, ValidationSchedule | None]:
-    updates = per_epoch * config.epochs // config.accumulate
-    numbers = {"steps": max(1, updates), "steps_per_epoch": max(1, per_epoch // config.accumulate)}
-    found: Any = None
-    if config.schedule:
-        names = {name: getattr(schedules, name) for name in schedules.__all__ if name[0].islower()}
-        firsts: list[float] = []
-
-        def validated(factory: Callable[..., ValidationSchedule]) -> Callable[..., Any]:
-            def made(*args: Any, **kwargs: Any) -> ValidationSchedule:
-                schedule = factory(*args, **kwargs)
-                bound = inspect.signature(factory).bind(*args, **kwargs)
-                firsts.append(float(bound.arguments["init_value"]))
-                return schedule
-
-            return made
-
-        driven = ("reduce_on_plateau", "opennmt_decay")
-        names |= {name: validated(names[name]) for name in driven}
-        found = evaluate("schedule", config.schedule, {**names, **numbers})
-        if isinstance(found, ValidationSchedule):
-            if not config.validation:
-                raise ConfigError(
-                    f"schedule: {config.schedule} follows the validation loss, and validation is 0"
-                )
-            factory = optimizers.inject_hyperparams(lambda rate: _chained(config, numbers, rate))
-            return factory(rate=firsts[0]), None, found
-        if not callable(found) or found in names.values():
-            raise ConfigError(
-                f"schedule: got {config.schedule}, expected a call, as in "
-                "cosine_decay_schedule(0.001, steps)"
-            )
-    return _chained(config, numbers, found), found, None
-
-
-def _chained(config: Config, numbers: Mapping[str, int], rate: Any) -> GradientTransformation:
-    """The optimizer with this learning rate; with its own, if it is None."""
-    hidden = {"apply_gradients", "apply_updates", "value_and_grad_from_state", "inject_hyperparams"}
-    names: dict[str, Any] = {
-        name: getattr(optimizers, name)
-        for name in optimizers.__all__
-        if name[0].islower() and name not in hidden
-    }
-    names |= {name: getattr(schedules, name) for name in schedules.__all__ if name[0].islower()}
-    names |= {"is_weight": regularizers.is_weight, **numbers}
-    text, kinds = config.optimizer, called("optimizer", config.optimizer)
-    if rate is not None and len(kinds) == 1:
-        factory = find("optimizer", kinds[0], names)
-        if "learning_rate" not in inspect.signature(factory).parameters:
-            raise ConfigError(f"optimizer: {kinds[0]} has no learning rate for the schedule")
-        names[kinds[0]] = partial(factory, learning_rate=rate)
-        text = text if text.rstrip().endswith(")") else f"{text}()"
-    elif len(kinds) == 1 and not text.rstrip().endswith(")"):
-        find("optimizer", kinds[0], names)
-        raise ConfigError(
-            f"optimizer: {text} has no learning rate; write {text}(0.001), say, or give a schedule"
-        )
-    try:
-        found = evaluate("optimizer", text, names)
-    except ConfigError as error:
-        twice = rate is not None and "multiple values" in str(error)
-        raise ConfigError(
-            f"optimizer: {config.optimizer} has a learning rate, and there is a schedule; "
-            f"write {kinds[0]} without its first argument"
-            if twice
-            else str(error)
-        ) from None
-    if not isinstance(found, GradientTransformation):
-        raise ConfigError(f"optimizer: {text} is none, expected one as in adam(0.001)")
-    if config.clip:
-        found = optimizers.chain(optimizers.clip_by_global_norm(config.clip), found)
-    return optimizers.multi_steps(found, config.accumulate) if config.accumulate > 1 else found
 
 
 def _augment(config: Config, key: Key, shape: Shape) -> Callable[[int, Array], Array] | None:

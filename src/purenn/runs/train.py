@@ -193,11 +193,12 @@ def resume(made: Setup, folder: Path, tell: Callable[[str], Any]) -> Place:
         CheckpointError: the checkpoint is not one of a run.
     """
     start = begin(made)
-    for file in checkpoints.steps(folder):
+    files = checkpoints.steps(folder)
+    for file in files:
         try:
             found = checkpoints.read(file)
         except CheckpointError as error:
-            tell(f"{error}; trying the one before")
+            tell(f"{error}; trying the one before" if file != files[-1] else str(error))
             continue
         check_run(found)
         check_same(made, found.metadata)
@@ -206,9 +207,13 @@ def resume(made: Setup, folder: Path, tell: Callable[[str], Any]) -> Place:
         best = start.best
         if made.inputs.validation is not None:
             for row in history:
+                if "validation_loss" not in row:
+                    raise CheckpointError(f"{file}: its history lacks validation_loss")
                 best = _stopping(made).update(best, row["validation_loss"])
         losses = float(total), int(examples)
         return Place(saved["train"], history, losses, saved["rates"], best)
+    if files:
+        tell(f"{folder}: no checkpoint is whole, the run begins anew")
     return start
 
 
@@ -224,6 +229,15 @@ def check_run(found: Checkpoint) -> None:
             raise CheckpointError(
                 f"{found.path}: is no checkpoint of purenn train: it lacks {name}"
             )
+    history, losses = found.metadata["history"], found.metadata["losses"]
+    if not all(isinstance(row, dict) and _are_numbers([*row.values()]) for row in history):
+        raise CheckpointError(f"{found.path}: its history is no list of rows of numbers")
+    if len(losses) != 2 or not _are_numbers(losses):
+        raise CheckpointError(f"{found.path}: losses is {losses!r:.80}, expected two numbers")
+
+
+def _are_numbers(values: list[Any]) -> bool:
+    return all(type(value) in (int, float) for value in values)
 
 
 def check_same(made: Setup, before: dict[str, Any]) -> None:

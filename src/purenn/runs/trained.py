@@ -1,6 +1,6 @@
 """A trained network, from its checkpoint alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,8 +15,8 @@ from purenn.layers import Layer
 from purenn.ops import activations
 from purenn.runs.config import Config, make
 from purenn.runs.expressions import ConfigError
-from purenn.runs.inputs import Scaler, prepare, read, scaled
-from purenn.runs.setup import REFUSED, layers_of, loss_name
+from purenn.runs.inputs import Scaler, check_finite, prepare, read, scaled
+from purenn.runs.setup import REFUSED, flattened, layers_of, loss_name
 from purenn.runs.train import EVALUATED, check_run, r2
 from purenn.training import TrainState
 from purenn.typing import Array, Shape
@@ -56,7 +56,8 @@ class Trained(NamedTuple):
         """Logits or values, of inputs as the data have them.
 
         Raises:
-            ConfigError: they have another shape than those that it was trained with.
+            ConfigError: they have another shape than those that it was trained with, or are not
+                finite.
         """
         if inputs.shape[1:] != self.shape:
             if inputs.ndim > 1 and inputs.shape[1:] == (int(np.prod(self.shape)),):
@@ -66,11 +67,14 @@ class Trained(NamedTuple):
                     f"data: inputs have shape {inputs.shape[1:]}, and those of the training had "
                     f"{self.shape}"
                 )
-        batches = (
-            (scaled(self.scaler, part, self.config.dtype),)
-            for (part,) in training.batches(None, (inputs,), EVALUATED)
-        )
-        return training.predict(self.model, self.state, batches)
+
+        def batches() -> Iterator[tuple[Array]]:
+            for i, (part,) in enumerate(training.batches(None, (inputs,), EVALUATED)):
+                ready = scaled(self.scaler, part, self.config.dtype)
+                check_finite(ready, start=i * EVALUATED)
+                yield (ready,)
+
+        return training.predict(self.model, self.state, batches())
 
     def table(self, outputs: Array) -> tuple[list[str], list[list[Any]]]:
         """Names of columns, and a row for each example: what is predicted, and how surely.
@@ -131,19 +135,27 @@ def load(path: Path) -> Trained:
     shape = scaler.shift.shape
     if any(each.dtype != np.float64 or each.shape != shape for each in scaler):
         raise CheckpointError(f"{path}: lacks scaler/shift, or scaler/factor of the same shape")
-    model = layers.serial(**layers_of(config.model, shape))
+    if not all(np.isfinite(each).all() for each in scaler):
+        raise CheckpointError(f"{path}: its scaler is not finite")
     started = TrainState(params, state, (), random.key(0), np.zeros((), np.int32))
-    trained = Trained(config, model, started, scaler, classes, shape)
-    try:
-        with np.errstate(all="ignore"):
-            width = trained.outputs(np.zeros((1, *shape))).shape[1:]
-    except REFUSED as error:
-        raise CheckpointError(f"{path}: its arrays do not fit its model: {error}") from None
-    if classes and width != (len(classes),) and not (len(classes) == 2 and width == (1,)):
-        raise CheckpointError(
+    parts = layers_of(config.model, shape)
+    forms = [parts] if "flatten" in parts or len(shape) < 2 else [parts, flattened(parts)]
+    faults: list[str] = []
+    for form in forms:
+        trained = Trained(config, layers.serial(**form), started, scaler, classes, shape)
+        try:
+            with np.errstate(all="ignore"):
+                width = trained.outputs(np.zeros((1, *shape))).shape[1:]
+        except REFUSED as error:
+            faults.append(f"{path}: its arrays do not fit its model: {error}")
+            continue
+        fits = width == (len(classes),) or (len(classes) == 2 and width == (1,))
+        if fits if classes else len(width) == 1:
+            return trained
+        faults.append(
             f"{path}: its network gives outputs of shape {width} for {len(classes)} classes"
         )
-    return trained
+    raise CheckpointError(faults[0])
 
 
 def run_inputs(trained: Trained, text: str | None) -> tuple[Array, Array | None]:

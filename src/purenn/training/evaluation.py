@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from purenn.errors import DomainError
+from purenn.contract import check_array
+from purenn.errors import DomainError, ShapeError, TreeError
 from purenn.layers import Layer
 from purenn.training.objective import Batch
 from purenn.training.step import TrainState
@@ -58,16 +59,31 @@ def evaluate(
         metrics.
 
     Raises:
-        DomainError: there are no batches, or the weights sum to 0.
+        DomainError: there are no batches, a weight is negative or not finite, the weights sum to
+            0, or a metric is called ``"loss"``.
+        TreeError: a batch is no tuple of inputs, targets and perhaps weights.
+        ShapeError: there is no loss, or no weight, for each example.
         ShapeError, DtypeError, TreeError: the model or the loss refuse what does not fit.
     """
+    if "loss" in (metrics or {}):
+        raise DomainError("evaluate: metrics has 'loss', expected another name than the loss has")
     total = weight = 0.0
     every: list[tuple[Array, Array]] = []
-    for inputs, targets, *weights in batches:
+    for batch in batches:
+        if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
+            raise TreeError(
+                "evaluate: a batch is no tuple of 2 or 3 arrays, expected (inputs, targets) or "
+                "(inputs, targets, weights)"
+            )
+        inputs, targets, *weights = batch
         outputs = model.forward(state.params, state.state, inputs)
         losses = loss(outputs, targets)
+        if losses.shape[:1] != inputs.shape[:1]:
+            raise ShapeError(
+                f"evaluate: the loss has shape {losses.shape}, expected {len(inputs)} examples"
+            )
         per_example = losses.reshape(len(losses), -1).mean(axis=1, dtype=np.float64)
-        shares = weights[0].astype(np.float64) if weights else np.ones(len(per_example))
+        shares = _weights(weights[0], len(losses)) if weights else np.ones(len(losses))
         total += float(per_example @ shares)
         weight += float(shares.sum())
         if metrics:
@@ -79,6 +95,20 @@ def evaluate(
         targets, outputs = (np.concatenate(parts) for parts in zip(*every, strict=True))
         scores |= {name: float(metric(targets, outputs)) for name, metric in metrics.items()}
     return scores
+
+
+def _weights(weights: Array, count: int) -> Array:
+    check_array("evaluate", "weights", weights)
+    if weights.shape != (count,):
+        raise ShapeError(f"evaluate: weights has shape {weights.shape}, expected {(count,)}")
+    wrong = ~(np.isfinite(weights) & (weights >= 0))
+    if wrong.any():
+        first = int(np.argmax(wrong))
+        raise DomainError(
+            f"evaluate: weights[{first}] is {weights[first]}, expected a finite number of at "
+            "least 0"
+        )
+    return weights.astype(np.float64)
 
 
 def labels(outputs: Array) -> Array:
@@ -106,10 +136,26 @@ def accuracy(targets: Array, outputs: Array) -> float:
         outputs: As for :func:`labels`.
 
     Returns:
-        A number from 0 to 1.
+        A number from 0 to 1; outputs that are NaN say no label.
+
+    Raises:
+        DtypeError: one of them is no array.
+        ShapeError: they do not fit each other, or there are none.
     """
+    for argument, array in (("targets", targets), ("outputs", outputs)):
+        check_array("accuracy", argument, array)
+    if outputs.ndim < 2 or outputs.size == 0:
+        raise ShapeError(
+            f"accuracy: outputs has shape {outputs.shape}, expected (examples, classes)"
+        )
+    if targets.shape not in (outputs.shape, outputs.shape[:-1]):
+        raise ShapeError(
+            f"accuracy: targets has shape {targets.shape}, expected {outputs.shape[:-1]} or "
+            f"{outputs.shape}, as outputs has"
+        )
     if targets.ndim == outputs.ndim:
         targets = labels(targets)
     elif outputs.shape[-1] == 1:
         targets = targets > 0
-    return float(np.mean(labels(outputs) == targets))
+    said = ~np.isnan(outputs).any(axis=-1)
+    return float(np.mean((labels(outputs) == targets) & said))

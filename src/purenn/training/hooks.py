@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -131,22 +132,24 @@ def interruptible() -> Iterator[Callable[[], bool]]:
 
     A second Ctrl-C raises KeyboardInterrupt at once. Only the main thread can do this, as Python
     gives signals to no other; in another one nothing changes, nor where the signal is ignored, as
-    in a process that a shell runs in the background.
+    in a process that a shell runs in the background. One within another ends both loops.
     """
-    pressed: list[int] = []
-
-    def handler(number: int, frame: FrameType | None) -> None:
-        if pressed:
-            raise KeyboardInterrupt
-        pressed.append(number)
-
     before = signal.getsignal(signal.SIGINT)
     is_main = threading.current_thread() is threading.main_thread()
     if before is signal.SIG_IGN or not is_main:
         yield lambda: False
         return
-    signal.signal(signal.SIGINT, handler)
+    # One within another ends both.
+    is_inner = isinstance(before, partial) and before.func is _press
+    pressed: list[int] = before.args[0] if is_inner else []  # type: ignore[union-attr]
+    signal.signal(signal.SIGINT, partial(_press, pressed))
     try:
         yield lambda: bool(pressed)
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _press(pressed: list[int], number: int, frame: FrameType | None) -> None:
+    if pressed:
+        raise KeyboardInterrupt
+    pressed.append(number)

@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from purenn.contract import check_array
-from purenn.errors import DomainError, DtypeError
+from purenn.errors import DomainError, DtypeError, TreeError
 from purenn.training.batching import check_arrays
 from purenn.typing import Array
 
@@ -36,11 +36,16 @@ def cross_validate(
 
     Raises:
         ShapeError, DtypeError: the arrays do not fit each other, or a fold holds no integers.
+        TreeError: a fold is no pair.
         DomainError: there are no folds, an index is out of range, or an example is in both parts.
     """
     count = check_arrays("cross_validate", arrays)
     scores = []
     for i, fold in enumerate(folds):
+        if not isinstance(fold, tuple | list) or len(fold) != 2:
+            raise TreeError(
+                f"cross_validate: folds[{i}] is no pair, expected indices (train, validation)"
+            )
         parts = [*map(np.asarray, fold)]
         for part in parts:
             check_array("cross_validate", f"folds[{i}]", part)
