@@ -1,6 +1,5 @@
 """From a configuration to functions that fit each other, or a message with the key."""
 
-import inspect
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -243,43 +242,6 @@ def test_the_state_is_the_one_that_init_state_draws() -> None:
     optimizer = optimizers.sgd(0.1, momentum=0.9)
     expected = training.init_state(made.model, optimizer, init_key, (4,))
     tree.map(np.testing.assert_array_equal, made.state, expected)
-
-
-DESCENT = sorted(
-    name
-    for name in optimizers.__all__
-    if name[0].islower()
-    and not name.startswith("scale_by")
-    and "learning_rate" in inspect.signature(getattr(optimizers, name)).parameters
-)
-
-
-@pytest.mark.parametrize("name", DESCENT)
-def test_every_optimizer_with_a_learning_rate_is_one(name: str) -> None:
-    for text in (f"{name}(0.01)", f"chain(clip(1.0), {name}(0.01))"):
-        setup(config(optimizer=text))
-    with pytest.raises(ConfigError, match=r"^optimizer: lbfgs.*: multi_steps: inner is a"):
-        setup(config(optimizer="lbfgs(0.01)", accumulate=2))
-
-
-@pytest.mark.parametrize(
-    ("optimizer", "message"),
-    [
-        ("sgd(None)", "moves params"),
-        ("trace(0.9)", "moves params"),
-        ("chain(scale_by_adam(), trace(0.9))", "moves params"),
-        ("masked(sgd(0.1), is_weight)", "moves params"),
-        ("identity()", "moves params"),
-        ("scale(0.1)", "moves params"),
-        ("freeze", "freeze is none by itself, expected one as in adam"),
-        ("steps", "steps is none by itself, expected one as in adam"),
-    ],
-)
-@pytest.mark.usefixtures("unannotated")
-def test_what_does_not_lower_the_loss_is_no_optimizer(optimizer: str, message: str) -> None:
-    for accumulate in (1, 2):
-        with pytest.raises(ConfigError, match=f"^optimizer: .*{message}"):
-            setup(config(optimizer=optimizer, accumulate=accumulate))
 
 
 @pytest.mark.parametrize("loss", ["ntxent", "cosine_similarity"])
