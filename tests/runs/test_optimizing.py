@@ -50,3 +50,9 @@ def test_what_does_not_lower_the_loss_is_no_optimizer(optimizer: str, message: s
     for accumulate in (1, 2):
         with pytest.raises(ConfigError, match=f"^optimizer: .*{message}"):
             setup(config(optimizer=optimizer, accumulate=accumulate))
+
+
+def test_what_has_a_rate_by_default_needs_none() -> None:
+    setup(config(optimizer="lbfgs"))
+    with pytest.raises(ConfigError, match="^optimizer: adam has no learning rate; write adam"):
+        setup(config(optimizer="adam"))

@@ -121,9 +121,15 @@ def _chained(config: Config, numbers: Mapping[str, int], rate: Any) -> GradientT
             raise ConfigError(
                 f"optimizer: {text} is none by itself, expected one as in adam(0.001)"
             )
-        raise ConfigError(
-            f"optimizer: {text} has no learning rate; write {text}(0.001), say, or give a schedule"
-        )
+        if (
+            inspect.signature(factory).parameters["learning_rate"].default
+            is inspect.Parameter.empty
+        ):
+            raise ConfigError(
+                f"optimizer: {text} has no learning rate; write {text}(0.001), say, or give a "
+                "schedule"
+            )
+        text = f"{text}()"
     try:
         found = evaluate("optimizer", text, names)
     except ConfigError as error:
