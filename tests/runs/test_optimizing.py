@@ -54,5 +54,5 @@ def test_what_does_not_lower_the_loss_is_no_optimizer(optimizer: str, message: s
 
 def test_what_has_a_rate_by_default_needs_none() -> None:
     setup(config(optimizer="lbfgs"))
-    with pytest.raises(ConfigError, match="^optimizer: adam has no learning rate; write adam"):
+    with pytest.raises(ConfigError, match=r"^optimizer: adam has no learning rate; write adam"):
         setup(config(optimizer="adam"))
