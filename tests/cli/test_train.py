@@ -27,6 +27,7 @@ epochs = 4
 batch_size = 64
 """
 LEAVES = [
+    ".lock",
     "checkpoints", "config.toml", "confusion.png", "curves.png", "layers.png", "metrics.csv",
     "metrics.jsonl", "report.md", "weights.png",
 ]  # fmt: skip
