@@ -1,5 +1,6 @@
 """An epoch on the digits beside scikit-learn's MLPClassifier: same net, batch, solver, data."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -46,8 +47,7 @@ def _theirs(pixels: Any, labels: Any) -> Run:
         (128,), batch_size=SIZE, learning_rate_init=networks.RATE, alpha=0.0, random_state=0
     )
     model.partial_fit(pixels, labels, classes=np.arange(10))
-    run: Run = lambda: model.partial_fit(pixels, labels)  # noqa: E731
-    return run
+    return partial(model.partial_fit, pixels, labels)
 
 
 CASES = {"digits, 64-128-10": epoch}

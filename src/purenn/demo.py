@@ -9,13 +9,13 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from sklearn.datasets import load_digits
-from sklearn.metrics import confusion_matrix
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
 from purenn import layers, optimizers, random, training
 from purenn.initializers import he_normal
 from purenn.ops.losses import softmax_cross_entropy_with_integer_labels
+from purenn.runs.pictures import draw_confusion
 from purenn.training import TrainState
 from purenn.typing import Array
 
@@ -109,12 +109,12 @@ def train(data: Digits, key: int, console: Console) -> Result:
 
 def predict(state: TrainState, part: Part) -> Array:
     """The likeliest digit for each image."""
-    return np.asarray(np.argmax(MODEL.forward(state.params, state.state, part.inputs), axis=-1))
+    return training.labels(training.predict(MODEL, state, [(part.inputs,)]))
 
 
 def _loss(state: TrainState, part: Part) -> float:
-    logits = MODEL.forward(state.params, state.state, part.inputs)
-    return float(np.mean(softmax_cross_entropy_with_integer_labels(logits, part.labels)))
+    loss, batches = softmax_cross_entropy_with_integer_labels, [(part.inputs, part.labels)]
+    return training.evaluate(MODEL, loss, state, batches)["loss"]
 
 
 def picture(result: Result, test: Part, predicted: Array) -> Any:
@@ -125,7 +125,9 @@ def picture(result: Result, test: Part, predicted: Array) -> Any:
     parts: Any = figure.subfigures(1, 3)
     curves, matrix, wrong = parts
     _draw_curves(curves.subplots(), result)
-    _draw_confusion(matrix.subplots(), test.labels, predicted)
+    axes = matrix.subplots()
+    draw_confusion(axes, test.labels, predicted, tuple("0123456789"))
+    axes.set_title(f"Test digits: {np.mean(test.labels == predicted):.1%} right")
     _draw_wrong(wrong, test, predicted)
     return figure
 
@@ -138,16 +140,6 @@ def _draw_curves(axes: Any, result: Result) -> None:
     axes.plot(epochs[best], result.validation_loss[best], "o", color="C1", label="kept")
     axes.set(title="Cross-entropy", xlabel="epoch", ylabel="mean loss (nats)")
     axes.legend()
-
-
-def _draw_confusion(axes: Any, labels: Array, predicted: Array) -> None:
-    counts = confusion_matrix(labels, predicted, labels=range(10))
-    axes.imshow(np.sqrt(counts), cmap="Blues")
-    for row, column in np.argwhere(counts):
-        color = "white" if row == column else "black"
-        axes.text(column, row, counts[row, column], ha="center", va="center", color=color)
-    axes.set(xticks=range(10), yticks=range(10), xlabel="predicted", ylabel="true")
-    axes.set_title(f"Test digits: {np.mean(labels == predicted):.1%} right")
 
 
 def _draw_wrong(figure: Any, test: Part, predicted: Array) -> None:

@@ -15,7 +15,7 @@ from purenn import checkpoints, data, random
 from purenn.cli import main
 from purenn.runs.inputs import prepare, scaled
 from purenn.runs.trained import load
-from tests.cli.process import run
+from tests.cli.process import refused, run
 
 
 @pytest.fixture(scope="module")
@@ -165,11 +165,7 @@ def test_what_cannot_run_has_status_2_and_one_line(
     for name, array in {**arrays, "object": np.array([{}, 3], object)}.items():
         np.save(tmp_path / f"{name}.npy", array)
     places = {"RUN": str(trained), "VALUES": str(values)}
-    assert main([places.get(word, word) for word in arguments]) == 2
-    told = capsys.readouterr()
-    assert told.err.startswith("purenn: ")
-    assert message in told.err
-    assert len(told.err.splitlines()) == 1
+    refused([places.get(word, word) for word in arguments], message, capsys)
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(trained: Path) -> None:

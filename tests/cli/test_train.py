@@ -15,7 +15,7 @@ import pytest
 
 from purenn import checkpoints
 from purenn.cli import main
-from tests.cli.process import run
+from tests.cli.process import refused, run
 
 CONFIG = """
 data = "digits"
@@ -231,12 +231,7 @@ def test_what_cannot_run_has_status_2_and_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
-    assert main(["train", "--quiet", *arguments]) == 2
-    told = capsys.readouterr()
-    assert told.err.startswith("purenn: ")
-    assert message in told.err
-    assert len(told.err.splitlines()) == 1
-    assert told.out == ""
+    assert refused(["train", "--quiet", *arguments], message, capsys) == ""
 
 
 def test_a_word_too_much_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,7 @@ from purenn.errors import DomainError, DtypeError, ShapeError, TreeError
 from purenn.layers import dense, relu, residual, serial
 from purenn.ops import _linear, losses
 from purenn.optimizers import adam, sgd
-from purenn.training import init_state, objective, train_step
+from purenn.training import Objective, init_state, objective, train_step
 from purenn.typing import Array
 from reference.ops.losses.regression import squared_error as jax_squared_error
 
@@ -60,6 +60,24 @@ def draw_batch(seed: int, size: int, loss: str, weighted: bool) -> Any:
     return frozen(batch if weighted else batch[:2])
 
 
+def agrees(ours: Objective, theirs: Any, params: Any, state: Any, batch: Any) -> None:
+    """Loss and gradient are those that autodiff has of the reference."""
+    (value, new_state), grads = ours.value_and_grad(frozen(params), state, batch)
+    expected_value, expected_grads = jax.value_and_grad(theirs)(
+        jax.tree.map(jnp.asarray, params), state, jax.tree.map(jnp.asarray, batch)
+    )
+    assert new_state == {}
+    assert value.dtype == np.float64
+    np.testing.assert_allclose(value, expected_value, rtol=1e-13)
+    tree.map(
+        lambda got, expected: np.testing.assert_allclose(got, expected, rtol=1e-11, atol=1e-14),
+        grads,
+        jax.tree.map(np.asarray, expected_grads),
+    )
+    assert ours.loss(params, state, batch) == value
+    tree.map(np.testing.assert_array_equal, ours.grad(params, state, batch), grads)
+
+
 @settings(max_examples=20, deadline=None)
 @given(
     st.sampled_from(
@@ -79,21 +97,8 @@ def test_objective_is_that_of_the_reference(
 ) -> None:
     params, state, _ = MODEL.init(KEY, (4,), np.float64)
     batch = draw_batch(seed, size, loss, weighted)
-    ours = objective(MODEL, getattr(losses, loss))
-    (value, new_state), grads = ours.value_and_grad(frozen(params), state, batch)
-    expected_value, expected_grads = jax.value_and_grad(
-        reference.training.objective(REFERENCE, REFERENCE_LOSSES[loss])
-    )(jax.tree.map(jnp.asarray, params), state, jax.tree.map(jnp.asarray, batch))
-    assert new_state == {}
-    assert value.dtype == np.float64
-    np.testing.assert_allclose(value, expected_value, rtol=1e-13)
-    tree.map(
-        lambda got, expected: np.testing.assert_allclose(got, expected, rtol=1e-11, atol=1e-14),
-        grads,
-        jax.tree.map(np.asarray, expected_grads),
-    )
-    assert ours.loss(params, state, batch) == value
-    tree.map(np.testing.assert_array_equal, ours.grad(params, state, batch), grads)
+    theirs = reference.training.objective(REFERENCE, REFERENCE_LOSSES[loss])
+    agrees(objective(MODEL, getattr(losses, loss)), theirs, params, state, batch)
 
 
 @pytest.mark.parametrize(("name", "scales"), [("l2", (0.1,)), ("elastic_net", (0.2, 0.3))])
@@ -105,19 +110,9 @@ def test_a_regularizer_adds_its_penalty(
     params["hidden"]["kernel"][0] = 0
     batch = draw_batch(0, 4, "squared_error", weighted)
     ours = objective(MODEL, losses.squared_error, getattr(regularizers, name)(*scales))
-    (value, _), grads = ours.value_and_grad(frozen(params), state, batch)
     penalty = getattr(reference.regularizers, name)(*scales, where=regularizers.is_weight)
-    expected_value, expected_grads = jax.value_and_grad(
-        reference.training.objective(REFERENCE, jax_squared_error, penalty)
-    )(jax.tree.map(jnp.asarray, params), state, jax.tree.map(jnp.asarray, batch))
-    np.testing.assert_allclose(value, expected_value, rtol=1e-13)
-    tree.map(
-        lambda got, expected: np.testing.assert_allclose(got, expected, rtol=1e-11, atol=1e-14),
-        grads,
-        jax.tree.map(np.asarray, expected_grads),
-    )
-    assert ours.loss(params, state, batch) == value
-    tree.map(np.testing.assert_array_equal, ours.grad(params, state, batch), grads)
+    theirs = reference.training.objective(REFERENCE, jax_squared_error, penalty)
+    agrees(ours, theirs, params, state, batch)
 
 
 def test_a_penalty_leaves_dtypes_and_shapes_as_they_are() -> None:

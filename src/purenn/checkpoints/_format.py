@@ -55,53 +55,20 @@ def encode(arrays: Mapping[str, Any], header: str) -> bytes:
         ) from None
 
 
-def contents(path: Path) -> bytes:
-    """All bytes of a safetensors file; it is as long as its header says before they are read.
-
-    Raises:
-        CheckpointError: it is not.
-        OSError: it is no regular file, or cannot be read.
-    """
-    check_regular(path)
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        length = int.from_bytes(file.read(8), "little")
-        if size < 8 or length > min(size - 8, _LONGEST_HEADER):
-            raise CheckpointError(
-                f"{path}: is no whole safetensors file (a header of {length:,} bytes in a file of "
-                f"{size:,})"
-            )
-        try:
-            entries = json.loads(file.read(length))
-            ends = [its["data_offsets"][1] for k, its in entries.items() if k != "__metadata__"]
-            expected = 8 + length + max(ends, default=0)
-        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-            told = " ".join(str(error).split())[:200]
-            raise CheckpointError(
-                f"{path}: is no whole safetensors file (its header: {told})"
-            ) from None
-        if expected != size:
-            raise CheckpointError(
-                f"{path}: is no whole safetensors file ({size:,} bytes, expected {expected:,})"
-            )
-        file.seek(0)
-        return file.read()
-
-
-def decode(path: Path, data: bytes) -> tuple[dict[str, Array], dict[str, str]]:
+def decode(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
     """All arrays of a safetensors file and its metadata; nothing in it is executed.
 
     Raises:
         CheckpointError: it is none, or is damaged.
+        OSError: it is no regular file, or cannot be read.
     """
     from safetensors import SafetensorError, deserialize
 
+    data, metadata = _contents(path)
     try:
         entries = sorted(deserialize(data))  # type: ignore[no-untyped-call]
     except SafetensorError as error:
         raise CheckpointError(f"{path}: is no whole safetensors file ({error})") from None
-    length = int.from_bytes(data[:8], "little")
-    metadata = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
     arrays = {}
     for name, entry in entries:
         dtype = _NAMES.get(entry["dtype"])
@@ -115,6 +82,35 @@ def decode(path: Path, data: bytes) -> tuple[dict[str, Array], dict[str, str]]:
         except ValueError as error:
             raise CheckpointError(f"{path}: {name} is no array that NumPy has: {error}") from None
     return arrays, metadata
+
+
+def _contents(path: Path) -> tuple[bytes, dict[str, str]]:
+    """All bytes and the metadata; it is as long as its header says before they are read."""
+    check_regular(path)
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        length = int.from_bytes(file.read(8), "little")
+        if size < 8 or length > min(size - 8, _LONGEST_HEADER):
+            raise CheckpointError(
+                f"{path}: is no whole safetensors file (a header of {length:,} bytes in a file of "
+                f"{size:,})"
+            )
+        try:
+            entries = json.loads(file.read(length))
+            metadata = entries.pop("__metadata__", None) or {}
+            ends = [its["data_offsets"][1] for its in entries.values()]
+            expected = 8 + length + max(ends, default=0)
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+            told = " ".join(str(error).split())[:200]
+            raise CheckpointError(
+                f"{path}: is no whole safetensors file (its header: {told})"
+            ) from None
+        if expected != size:
+            raise CheckpointError(
+                f"{path}: is no whole safetensors file ({size:,} bytes, expected {expected:,})"
+            )
+        file.seek(0)
+        return file.read(), metadata
 
 
 def verify(path: Path, arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from purenn.typing import Array, Params
 
 _NDARRAY, _NUMPY_SCALAR = 1, 3
 _CHUNKED = "__msgpack_chunked_array__"
-_COLLECTIONS = {"params": "params", "batch_stats": "state"}
+_COLLECTIONS = ("params", "batch_stats")
 
 
 def load_flax(
@@ -58,7 +58,7 @@ def _is_safetensors(path: Path) -> bool:
 
 
 def _from_safetensors(file: Path) -> dict[str, Array]:
-    arrays, _ = _format.decode(file, _format.contents(file))
+    arrays, _ = _format.decode(file)
     if any("/" in name for name in arrays):
         return arrays
     return {name.replace(".", "/"): array for name, array in arrays.items()}

@@ -100,5 +100,5 @@ def read(path: str | PathLike[str]) -> Checkpoint:
         OSError: it cannot be read, or is no regular file.
     """
     file = Path(path)
-    arrays, metadata = _format.decode(file, _format.contents(file))
+    arrays, metadata = _format.decode(file)
     return Checkpoint(file, arrays, _format.verify(file, arrays, metadata))

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from purenn.contract import check_number
+from purenn.ops._numerics import is_double
 from purenn.typing import Array, Shape
 
 _BLOCK = 1 << 16
@@ -35,7 +36,7 @@ def shifted(x: Array, axes: Shape) -> tuple[Array, Array]:
     numbers z is ±1 to the last digit, and of equal numbers not even rounding remains. Where a
     difference is out of range, x is left as it is.
     """
-    if not _is_widest(x) or not x.size:
+    if not is_double(x) or not x.size:
         return x, np.zeros(())
     first = x[tuple(slice(0, 1 if axis in axes else None) for axis in range(x.ndim))]
     with np.errstate(over="ignore", invalid="ignore"):
@@ -144,7 +145,7 @@ def normalize_pullback(
     if count - center == 1:
         rest = its._replace(inverse=epsilon * its.inverse * its.inverse * its.inverse)
         return _project(dy, x, rest, gain, mean, np.zeros(())), *parameters
-    if not _is_widest(x):
+    if not is_double(x):
         return _project(dy, x, its, gain, mean, along), *parameters
     return _project_twice(dy, x, its, axes, epsilon, gain, mean, along, center), *parameters
 
@@ -226,10 +227,6 @@ def check_epsilon(name: str, epsilon: float) -> None:
 def _count(x: Array, axes: Shape) -> int:
     count: int = math.prod(x.shape[axis] for axis in axes)
     return max(count, 1)
-
-
-def _is_widest(x: Array) -> bool:
-    return x.dtype.itemsize == 8
 
 
 def _sums(

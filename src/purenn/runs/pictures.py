@@ -40,12 +40,18 @@ def curves(path: Path, history: History, kept: int) -> None:
 
 def confusion(path: Path, labels: Array, predicted: Array, classes: tuple[str, ...]) -> None:
     """How often each class was taken for each."""
+    side = min(14.0, 3 + 0.45 * len(classes))
+    figure, axes = _figure(1, 1, (side, side))
+    draw_confusion(axes, labels, predicted, classes)
+    figure.savefig(path, dpi=110)
+
+
+def draw_confusion(axes: Any, labels: Array, predicted: Array, classes: tuple[str, ...]) -> None:
+    """The same within a picture."""
     from sklearn.metrics import confusion_matrix
 
     count = len(classes)
     counts = confusion_matrix(labels, predicted, labels=range(count))
-    side = min(14.0, 3 + 0.45 * count)
-    figure, axes = _figure(1, 1, (side, side))
     axes.imshow(np.sqrt(counts), cmap="Blues")
     if count <= 25:
         middle = np.sqrt(counts).max() / 2
@@ -56,7 +62,6 @@ def confusion(path: Path, labels: Array, predicted: Array, classes: tuple[str, .
         axes.set_yticks(range(count), classes)
     right = float(np.mean(labels == predicted))
     axes.set(xlabel="predicted", ylabel="true", title=f"{right:.2%} of {len(labels)} right")
-    figure.savefig(path, dpi=110)
 
 
 def weights(path: Path, state: TrainState, input_shape: tuple[int, ...]) -> None:

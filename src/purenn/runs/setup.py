@@ -119,7 +119,7 @@ def layers_of(text: str, input_shape: Shape = ()) -> dict[str, Layer]:
         found[f"{kind}_{seen[kind]}"] = layer
         seen[kind] += 1
     if len(input_shape) > 1 and kinds[:1] == ["dense"]:
-        found = flattened(found)
+        found = _flattened(found)
     for name in found.keys() & named.keys():
         raise ConfigError(f"model: {name} names one layer, and is what another is called")
     found |= named
@@ -135,21 +135,30 @@ def layers_of(text: str, input_shape: Shape = ()) -> dict[str, Layer]:
     return found
 
 
-def flattened(parts: dict[str, Layer]) -> dict[str, Layer]:
+def forms_of(text: str, input_shape: Shape) -> list[dict[str, Layer]]:
+    """The layers that ``model`` names, for images as they are and then flattened."""
+    parts = layers_of(text, input_shape)
+    if len(input_shape) < 2 or "flatten" in parts:
+        return [parts]
+    return [parts, _flattened(parts)]
+
+
+def _flattened(parts: dict[str, Layer]) -> dict[str, Layer]:
     """The layers after one that makes a vector of an image."""
     return {"flatten": layers.flatten} | parts
+
+
+def is_of_classes(outputs: Shape, count: int) -> bool:
+    """Whether outputs of this shape tell so many classes apart; two may have one logit."""
+    return outputs == (count,) or (count == 2 and outputs == (1,))
 
 
 def _model(
     config: Config, inputs: Inputs, key: Key
 ) -> tuple[dict[str, Layer], Params, State, Shape]:
     """Layers whose outputs fit the data, of images as they are or else flattened."""
-    first = layers_of(config.model, inputs.shape)
-    forms = [first]
-    if len(inputs.shape) > 1 and "flatten" not in first:
-        forms.append(flattened(first))
     faults: list[str] = []
-    for parts in forms:
+    for parts in forms_of(config.model, inputs.shape):
         try:
             params, memory, outputs = layers.serial(**parts).init(key, inputs.shape, config.dtype)
         except REFUSED as error:
@@ -165,7 +174,7 @@ def _model(
 
 def _fault(inputs: Inputs, outputs: Shape) -> str:
     wide = (len(inputs.classes),) if inputs.classes else inputs.train.targets.shape[1:]
-    if outputs == wide or (len(inputs.classes) == 2 and outputs == (1,)):
+    if outputs == wide or is_of_classes(outputs, len(inputs.classes)):
         return ""
     what = f"there are {wide[0]} classes" if inputs.classes else f"targets have shape {wide}"
     also = " or (1,)" if len(inputs.classes) == 2 else ""

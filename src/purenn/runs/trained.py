@@ -16,7 +16,7 @@ from purenn.ops import activations
 from purenn.runs.config import Config, make
 from purenn.runs.expressions import ConfigError
 from purenn.runs.inputs import Scaler, check_finite, prepare, read, scaled
-from purenn.runs.setup import REFUSED, flattened, layers_of, loss_name
+from purenn.runs.setup import REFUSED, forms_of, is_of_classes, loss_name
 from purenn.runs.train import EVALUATED, check_run, r2
 from purenn.training import TrainState
 from purenn.typing import Array, Shape
@@ -138,19 +138,16 @@ def load(path: Path) -> Trained:
     if not all(np.isfinite(each).all() for each in scaler):
         raise CheckpointError(f"{path}: its scaler is not finite")
     started = TrainState(params, state, (), random.key(0), np.zeros((), np.int32))
-    parts = layers_of(config.model, shape)
-    forms = [parts] if "flatten" in parts or len(shape) < 2 else [parts, flattened(parts)]
     faults: list[str] = []
-    for form in forms:
-        trained = Trained(config, layers.serial(**form), started, scaler, classes, shape)
+    for parts in forms_of(config.model, shape):
+        trained = Trained(config, layers.serial(**parts), started, scaler, classes, shape)
         try:
             with np.errstate(all="ignore"):
                 width = trained.outputs(np.zeros((1, *shape))).shape[1:]
         except REFUSED as error:
             faults.append(f"{path}: its arrays do not fit its model: {error}")
             continue
-        fits = width == (len(classes),) or (len(classes) == 2 and width == (1,))
-        if fits if classes else len(width) == 1:
+        if is_of_classes(width, len(classes)) if classes else len(width) == 1:
             return trained
         faults.append(
             f"{path}: its network gives outputs of shape {width} for {len(classes)} classes"

@@ -5,7 +5,7 @@ import numpy as np
 from purenn.contract import check_number, rule, unchecked
 from purenn.ops import _softmax
 from purenn.ops._axes import Axis, axes_of, from_lanes, lanes, nonempty_axes
-from purenn.ops._numerics import narrow, quiet, widen
+from purenn.ops._numerics import is_double, narrow, quiet, widen
 from purenn.ops._standardize import (
     normalize,
     normalize_pullback,
@@ -38,9 +38,7 @@ def softmax(
     DtypeError where ``axis`` is none.
     """
     axes = nonempty_axes("softmax", x, axis)
-    return narrow(
-        from_lanes(_softmax.softmax(lanes(widen(x), axes), x.dtype.itemsize == 8), x, axes), x
-    )
+    return narrow(from_lanes(_softmax.softmax(lanes(widen(x), axes), is_double(x)), x, axes), x)
 
 
 @rule
@@ -54,7 +52,7 @@ def softmax_vjp(
     is subtracted from all first. It has no kink.
     """
     axes = nonempty_axes("softmax", x, axis)
-    y = _softmax.softmax(lanes(widen(x), axes), x.dtype.itemsize == 8)
+    y = _softmax.softmax(lanes(widen(x), axes), is_double(x))
 
     @quiet
     def pullback(dy: Array) -> tuple[Array]:
@@ -80,9 +78,7 @@ def log_softmax(
     """
     axes = nonempty_axes("log_softmax", x, axis)
     return narrow(
-        from_lanes(
-            _softmax.log_softmax(lanes(widen(x), axes), x.dtype.itemsize == 8).log_p, x, axes
-        ),
+        from_lanes(_softmax.log_softmax(lanes(widen(x), axes), is_double(x)).log_p, x, axes),
         x,
     )
 
@@ -98,7 +94,7 @@ def log_softmax_vjp(
     apart, dx = (1 − p)·dy − p·Σ(other dy), and 1 − p = s/(1 + s), they do not.
     """
     axes = nonempty_axes("log_softmax", x, axis)
-    y = _softmax.log_softmax(lanes(widen(x), axes), x.dtype.itemsize == 8)
+    y = _softmax.log_softmax(lanes(widen(x), axes), is_double(x))
 
     @quiet
     def pullback(dy: Array) -> tuple[Array]:
@@ -140,7 +136,7 @@ def logsumexp_vjp(
     axes = axes_of("logsumexp", x, axis)
     rows = lanes(widen(x), axes)
     if rows.shape[-1]:
-        its = _softmax.log_softmax(rows, x.dtype.itemsize == 8)
+        its = _softmax.log_softmax(rows, is_double(x))
         top = rows.take(its.top)
         above = -its.log_p.take(its.top)
         p = np.where(np.isposinf(top) & (rows < np.inf), 0, its.p)

@@ -9,7 +9,15 @@ from purenn.errors import ShapeError
 from purenn.ops import _softmax
 from purenn.ops._axes import Axis, axes_of, from_lanes, lanes, nonempty_axes
 from purenn.ops._logistic import sigmoid_minus
-from purenn.ops._numerics import above_tangent, narrow, quiet, scaled_sigmoid, widen
+from purenn.ops._numerics import (
+    above_tangent,
+    is_double,
+    narrow,
+    places,
+    quiet,
+    scaled_sigmoid,
+    widen,
+)
 from purenn.ops.losses._terms import binary_cross_entropy_terms, weighted
 from purenn.typing import (
     Annotated,
@@ -58,7 +66,7 @@ def softmax_cross_entropy(
         DtypeError: ``axis`` is no int, tuple of ints or None.
     """
     axes = nonempty_axes("softmax_cross_entropy", logits, axis, "logits")
-    log_p = _softmax.log_softmax(lanes(widen(logits), axes), _is_double(logits)).log_p
+    log_p = _softmax.log_softmax(lanes(widen(logits), axes), is_double(logits)).log_p
     return narrow(-np.sum(weighted(lanes(widen(labels), axes), log_p), axis=-1), logits)
 
 
@@ -79,7 +87,7 @@ def softmax_cross_entropy_vjp(
     """
     axes = nonempty_axes("softmax_cross_entropy", logits, axis, "logits")
     q = lanes(widen(labels), axes)
-    y = _softmax.log_softmax(lanes(widen(logits), axes), _is_double(logits))
+    y = _softmax.log_softmax(lanes(widen(logits), axes), is_double(logits))
 
     @quiet
     def pullback(dy: Array) -> tuple[Array, Array]:
@@ -139,8 +147,8 @@ def softmax_cross_entropy_with_integer_labels(
         DtypeError: ``axis`` is no int, tuple of ints or None.
     """
     rows, _ = _rows("softmax_cross_entropy_with_integer_labels", logits, labels, axis)
-    log_p = _softmax.log_softmax(rows, _is_double(logits)).log_p
-    return narrow(-log_p.take(_places(rows, labels))[..., 0], logits)
+    log_p = _softmax.log_softmax(rows, is_double(logits)).log_p
+    return narrow(-log_p.take(places(rows, labels[..., np.newaxis]))[..., 0], logits)
 
 
 @rule
@@ -156,7 +164,10 @@ def softmax_cross_entropy_with_integer_labels_vjp(
     digit and training stops; there 1 − p = s/(1 + s), s the sum over the others, is used.
     """
     rows, axes = _rows("softmax_cross_entropy_with_integer_labels", logits, labels, axis)
-    y, at_label = _softmax.log_softmax(rows, _is_double(logits)), _places(rows, labels)
+    y, at_label = (
+        _softmax.log_softmax(rows, is_double(logits)),
+        places(rows, labels[..., np.newaxis]),
+    )
     slope = y.p  # p − onehot
     missing = np.where(y.top == at_label, y.rest, 1 - slope.take(at_label))
     slope.put(at_label, -missing)
@@ -186,14 +197,6 @@ def _rows(name: str, logits: Array, labels: Array, axis: Axis) -> tuple[Array, S
     return rows, axes
 
 
-def _places(rows: Array, labels: Array) -> Array:
-    return _softmax.places(rows, labels[..., np.newaxis])
-
-
-def _is_double(x: Array) -> bool:
-    return x.dtype.itemsize == 8
-
-
 @rule
 @quiet
 def poly_loss_cross_entropy(
@@ -215,7 +218,7 @@ def poly_loss_cross_entropy(
     """
     epsilon = check_number("poly_loss_cross_entropy", "epsilon", epsilon)
     axes = nonempty_axes("poly_loss_cross_entropy", logits, axis, "logits")
-    its = _poly(_softmax.log_softmax(lanes(widen(logits), axes), _is_double(logits)), epsilon)
+    its = _poly(_softmax.log_softmax(lanes(widen(logits), axes), is_double(logits)), epsilon)
     return narrow(np.sum(weighted(lanes(widen(labels), axes), its.loss), axis=-1), logits)
 
 
@@ -237,7 +240,7 @@ def poly_loss_cross_entropy_vjp(
     epsilon = check_number("poly_loss_cross_entropy", "epsilon", epsilon)
     axes = nonempty_axes("poly_loss_cross_entropy", logits, axis, "logits")
     q = lanes(widen(labels), axes)
-    y = _softmax.log_softmax(lanes(widen(logits), axes), _is_double(logits))
+    y = _softmax.log_softmax(lanes(widen(logits), axes), is_double(logits))
     its = _poly(y, epsilon)
 
     @quiet

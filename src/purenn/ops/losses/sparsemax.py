@@ -7,7 +7,7 @@ import numpy as np
 from purenn.contract import rule, unchecked
 from purenn.ops import _softmax
 from purenn.ops._axes import nonempty_axes
-from purenn.ops._numerics import narrow, quiet, widen
+from purenn.ops._numerics import narrow, places, quiet, widen
 from purenn.ops.activations.piecewise import sparse_plus, sparse_plus_vjp
 from purenn.typing import Annotated, Array, Float, Index, Int, Interval, Pullback
 
@@ -93,7 +93,7 @@ def multiclass_sparsemax_loss_vjp(
     def pullback(dy: Array) -> tuple[Array, None]:
         wide = widen(dy)[..., np.newaxis]
         dscores = its.p * wide
-        np.put_along_axis(dscores, labels[..., np.newaxis], -its.missing * wide, -1)
+        dscores.put(places(dscores, labels[..., np.newaxis]), -its.missing * wide)
         return narrow(dscores, scores), None
 
     return narrow(its.loss, scores), pullback
@@ -109,11 +109,11 @@ class _Sparsemax(NamedTuple):
 @quiet
 def _sparsemax(scores: Array, labels: Array) -> _Sparsemax:
     nonempty_axes("multiclass_sparsemax_loss", scores, -1, "scores")
-    at_label = labels[..., np.newaxis]
     p, below, shift = _softmax.sparsemax(widen(scores))
-    behind = np.take_along_axis(below, at_label, -1) + shift  # 1 − (z_label − τ)
+    at_label = places(p, labels[..., np.newaxis])
+    behind = below.take(at_label) + shift  # 1 − (z_label − τ)
     missing = np.minimum(behind, 1)
     distance = np.square(p)
-    np.put_along_axis(distance, at_label, np.square(missing), -1)
+    distance.put(at_label, np.square(missing))
     loss = np.sum(distance, axis=-1) / 2 + np.maximum(behind - 1, 0)[..., 0]
     return _Sparsemax(loss, p, missing)
