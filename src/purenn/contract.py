@@ -9,10 +9,10 @@ import functools
 import inspect
 import math
 import operator
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from numbers import Real
 from types import MappingProxyType
-from typing import Any, ParamSpec, TypeVar, cast, get_type_hints
+from typing import Any, ParamSpec, TypeAlias, TypeVar, cast, get_type_hints
 
 import numpy as np
 
@@ -48,17 +48,85 @@ def rule(function: Callable[P, R]) -> Callable[P, R]:
         found = {argument: spec(hints.get(argument)) for argument in signature.parameters}
         return {argument: its for argument, its in found.items() if its is not None}
 
-    @functools.wraps(function)
-    def door(*args: P.args, **kwargs: P.kwargs) -> R:
+    known: dict[Kinds, Sizes] = {}
+
+    @functools.cache
+    def marked() -> list[tuple[int, str, object]]:
+        """Which arguments have a domain, where all are arrays."""
+        return [
+            (i, argument, marker)
+            for i, argument in enumerate(positional)
+            if isinstance(its := specs().get(argument), Spec)
+            for marker in its.markers
+        ]
+
+    def let_in(args: Any, kwargs: Any) -> None:
+        kinds = None if kwargs else kinds_of(args)
+        if kinds is not None and kinds in known:
+            for i, argument, marker in marked():
+                if i < len(args):
+                    check_domain(name, argument, args[i], marker, known[kinds])
+            return
         if len(args) == len(positional):
             arguments = {**dict(zip(positional, args, strict=True)), **kwargs}
         else:
             arguments = signature.bind(*args, **kwargs).arguments
-        admit(name, specs(), arguments)
-        out = function(*args, **kwargs)
-        return cast(R, guarded(name, *cast(Any, out))) if name.endswith("_vjp") else out
+        sizes = admit(name, specs(), arguments)
+        if kinds is not None:
+            remember(known, kinds, sizes)
+
+    if name.endswith("_vjp"):
+
+        @functools.wraps(function)
+        def door(*args: Any, **kwargs: Any) -> Any:
+            let_in(args, kwargs)
+            y, pullback = cast(Any, function(*args, **kwargs))
+            return guarded(name, y, pullback)
+
+    else:
+
+        @functools.wraps(function)
+        def door(*args: Any, **kwargs: Any) -> Any:
+            let_in(args, kwargs)
+            return function(*args, **kwargs)
 
     return door
+
+
+Kinds: TypeAlias = tuple[Any, ...]
+"""Shapes and dtypes of arrays: all that a check looks at, unless there is a domain."""
+
+Sizes: TypeAlias = dict[str, int | Shape]
+"""Those of named dimensions."""
+
+
+def kinds_of(args: Iterable[Any]) -> Kinds | None:
+    """The kinds of arrays; None if there is anything else among them."""
+    for x in args:
+        if type(x) is not np.ndarray:
+            return None
+    return tuple([(x.shape, x.dtype) for x in args])
+
+
+def kinds_of_tree(tree: dict[Any, Any], found: list[Any]) -> bool:
+    """Add the kinds of the arrays in nested dicts, with their keys; False if there is more."""
+    for step, child in tree.items():
+        if type(child) is np.ndarray:
+            found += (step, child.shape, child.dtype)
+        elif type(child) is dict:
+            found += (step, len(child))
+            if not kinds_of_tree(child, found):
+                return False
+        else:
+            return False
+    return True
+
+
+def remember(known: dict[Any, R], kinds: Kinds, found: R, most: int = 256) -> None:
+    """Keep what was found about a few kinds, so that a loop asks only once."""
+    if len(known) >= most:
+        known.clear()
+    known[kinds] = found
 
 
 def unchecked(function: Callable[P, R]) -> Callable[P, R]:
@@ -81,10 +149,10 @@ def admit(
     specs: Mapping[str, Specs],
     arguments: Mapping[str, Any],
     known: Mapping[str, int | Shape] = MappingProxyType({}),
-) -> None:
+) -> Sizes:
     """Refuse ``arguments`` unless each fits its spec and all agree about the dimensions.
 
-    ``known`` are sizes of dimensions that are settled before.
+    ``known`` are sizes of dimensions that are settled before. Those that are found are returned.
     """
     given = [
         leaf
@@ -115,6 +183,7 @@ def admit(
         for marker in its.markers:
             if not (moved and isinstance(marker, Index)):
                 check_domain(name, argument, x, marker, sizes)
+    return sizes
 
 
 _KINDS = {"integer": "iu", "boolean": "b"}
@@ -159,7 +228,7 @@ def check_keys(name: str, argument: str, tree: object, keys: Collection[str]) ->
     """Refuse anything but a dict that has just these keys."""
     if not isinstance(tree, dict):
         raise TreeError(f"{name}: {argument} is a {type(tree).__name__}, expected a dict")
-    if len(tree) != len(keys) or any(key not in tree for key in keys):
+    if len(tree) != len(keys) or not all(map(tree.__contains__, keys)):
         raise TreeError(f"{name}: {argument} has keys {[*tree]}, expected {[*keys]}")
 
 
@@ -288,12 +357,19 @@ def _bind(
             sizes[dim] = size
 
 
+_UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
+
+
 def check_domain(
     name: str, argument: str, x: Array, marker: object, sizes: dict[str, int | Shape]
 ) -> None:
     """Refuse values outside an ``Interval`` or ``Index``; the first offender is named."""
     if isinstance(marker, Index):
         low, high = 0, int(cast(int, sizes[marker.dim])) - 1
+        if x.dtype.isnative and x.size:  # a negative number is a large one without its sign
+            word = _UNSIGNED[x.dtype.itemsize]
+            if np.maximum.reduce(x.view(word), axis=None) <= high:
+                return
         inside = (x >= low) & (x <= high)
         domain = f"0 to {high} ({marker.dim} − 1)"
     elif isinstance(marker, Interval):

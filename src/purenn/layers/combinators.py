@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from purenn import random
+from purenn._plan import Plan
 from purenn.errors import DomainError, ShapeError, TreeError
 from purenn.layers.core import REFUSED, Layer, State, inside
 from purenn.typing import Array, Key, Params, Pullback, Shape
@@ -94,7 +95,46 @@ def serial(*unnamed: Layer, **layers: Layer) -> Layer:
 
         return x, pullback, {name: states[name] for name in state}
 
-    return Layer(init, forward, vjp, stochastic)
+    def plan(params: Params, x: Array) -> Plan | None:
+        parts: list[tuple[str, Plan]] = []
+        for name, layer in layers.items():
+            part = None if layer.plan is None else layer.plan(params.get(name, {}), x)
+            if part is None:
+                return None
+            parts.append((name, part))
+            x = part.y
+        return _in_series(parts, next((name for name in layers if params.get(name)), None))
+
+    return Layer(init, forward, vjp, stochastic, plan)
+
+
+def _in_series(parts: list[tuple[str, Plan]], first: str | None) -> Plan:
+    """One plan after the other; ``first`` is the first that has parameters."""
+    y = parts[-1][1].y
+    inputs = [part.y for _, part in parts[:-1]]
+    cotangents = [np.empty_like(x) for x in inputs]
+    back = [*zip(parts, [None, *inputs], [None, *cotangents], [*cotangents, None], strict=True)]
+    back.reverse()
+
+    def forward(params: Params, x: Array) -> None:
+        for name, part in parts:
+            part.forward(params.get(name, {}), x)
+            x = part.y
+
+    def backward(params: Params, x: Array, dy: Array, dparams: Params, dx: Array | None) -> None:
+        for (name, part), its_x, its_dx, its_dy in back:
+            is_last = name == first and dx is None
+            part.backward(
+                params.get(name, {}),
+                x if its_x is None else its_x,
+                dy if its_dy is None else its_dy,
+                dparams.get(name, {}),
+                None if is_last else dx if its_dx is None else its_dx,
+            )
+            if is_last:
+                break
+
+    return Plan(y, forward, backward)
 
 
 def residual(layer: Layer) -> Layer:

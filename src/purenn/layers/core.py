@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
+from purenn._plan import Plan, Planner, plan_of
 from purenn.contract import check_array, check_cotangent, check_floating, check_keys, unchecked
 from purenn.errors import DomainError, DtypeError, ShapeError, TreeError
 from purenn.typing import Array, Key, Params, Pullback, Shape
@@ -31,6 +32,9 @@ class Layer(NamedTuple):
             ``pullback(dy, *, input_cotangent=True) -> (dparams, dx)``; without the input
             cotangent ``dx`` is ``None``, and no work is spent on it.
         stochastic: Whether ``vjp`` needs its key; no key is derived for a layer that does not.
+        plan: ``(params, x) -> Plan`` of ``vjp`` for these shapes and dtypes, with the primals
+            ``params`` and ``x``, as :mod:`purenn._plan` explains. None, also as what it gives,
+            where there is none: the layer is then a little slower in a small network.
 
     All three raise ShapeError, DtypeError, DomainError or TreeError for what does not fit.
     """
@@ -39,6 +43,7 @@ class Layer(NamedTuple):
     forward: Callable[[Params, State, Array], Array]
     vjp: Callable[..., tuple[Array, Pullback, State]]
     stochastic: bool = False
+    plan: Planner | None = None
 
 
 def vjp_of(rule: Callable[..., Array]) -> Callable[..., tuple[Array, Pullback]]:
@@ -62,6 +67,7 @@ def without_parameters(
     apply: Callable[[Array], Array],
     apply_vjp: Callable[[Array, Key | None], tuple[Array, Callable[[Array], Array]]],
     stochastic: bool = False,
+    plan: Planner | None = None,
 ) -> Layer:
     """Make a layer of a function of x that does ``shape`` to the shape of an example.
 
@@ -94,7 +100,7 @@ def without_parameters(
 
         return y, pullback, state
 
-    return Layer(init, forward, vjp, stochastic)
+    return Layer(init, forward, vjp, stochastic, plan)
 
 
 def of_rule(rule: Callable[..., Array], shape: Callable[[Shape], Shape], **static: Any) -> Layer:
@@ -105,7 +111,43 @@ def of_rule(rule: Callable[..., Array], shape: Callable[[Shape], Shape], **stati
         y, pullback = apply_vjp(x, **static)
         return y, lambda dy: pullback(dy)[0]
 
-    return without_parameters(rule.__name__, shape, lambda x: apply(x, **static), vjp)
+    planner = None if static else plan_of(rule)
+
+    def plan(params: Params, x: Array) -> Plan | None:
+        return _of_x(planner(x) if planner is not None else _by_vjp(apply_vjp, static, x))
+
+    return without_parameters(rule.__name__, shape, lambda x: apply(x, **static), vjp, plan=plan)
+
+
+def _of_x(plan: Plan | None) -> Plan | None:
+    """The plan of a rule of x as that of a layer."""
+    if plan is None:
+        return None
+    _, forward, backward = plan
+
+    def its_backward(
+        params: Params, x: Array, dy: Array, dparams: Params, dx: Array | None
+    ) -> None:
+        if dx is not None:
+            backward(x, dy, dx)
+
+    return Plan(plan.y, lambda params, x: forward(x), its_backward)
+
+
+def _by_vjp(rule_vjp: Callable[..., Any], static: dict[str, Any], x: Array) -> Plan | None:
+    """A plan of a rule that has none of its own: its results are put where they belong."""
+    y = np.empty_like(rule_vjp(np.zeros(x.shape, x.dtype), **static)[0])
+    pullback: Callable[[Array], tuple[Array]]
+
+    def forward(x: Array) -> None:
+        nonlocal pullback
+        value, pullback = rule_vjp(x, **static)
+        np.copyto(y, value)
+
+    def backward(x: Array, dy: Array, dx: Array) -> None:
+        np.copyto(dx, pullback(dy)[0])
+
+    return Plan(y, forward, backward)
 
 
 def inside(name: str, error: Exception) -> Exception:

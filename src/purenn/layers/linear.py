@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from purenn import random
+from purenn._plan import Plan
 from purenn.contract import (
     admit,
     check_array,
@@ -71,7 +72,25 @@ def dense(
 
         return y, pullback, state
 
-    return Layer(init, forward, vjp)
+    def plan(params: Params, x: Array) -> Plan | None:
+        of_rule = linear.dense_plan(x, params["kernel"], params["bias"])
+        if of_rule is None:
+            return None
+        y, rule_forward, rule_backward = of_rule
+
+        def forward(params: Params, x: Array) -> None:
+            rule_forward(x, params["kernel"], params["bias"])
+
+        def backward(
+            params: Params, x: Array, dy: Array, dparams: Params, dx: Array | None
+        ) -> None:
+            rule_backward(
+                x, params["kernel"], params["bias"], dy, dx, dparams["kernel"], dparams["bias"]
+            )
+
+        return Plan(y, forward, backward)
+
+    return Layer(init, forward, vjp, plan=plan)
 
 
 def _check_dense(params: Params, x: Array, features: int) -> None:

@@ -15,6 +15,8 @@ Axis: TypeAlias = int | tuple[int, ...] | None
 
 def axes_of(name: str, x: Array, axis: Axis, argument: str = "x") -> Shape:
     """The axes counted from the front; refused where ``x`` lacks them or one comes twice."""
+    if type(axis) is int and -x.ndim <= axis < x.ndim:
+        return (axis % x.ndim,)
     if axis is None:
         return tuple(range(x.ndim))
     given = axis if isinstance(axis, tuple) else (axis,)

@@ -4,31 +4,33 @@ import math
 
 import numpy as np
 
-from purenn.ops._numerics import at_least_single, fold_rows, narrow, widen
+from purenn.ops._numerics import at_least_single, fold_rows, narrow, quiet, widen
 from purenn.typing import Array
 
 
+@quiet
 def dense_input_cotangent(kernel: Array, dy: Array) -> Array:
     """``dx = dy·Wᵀ``."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return narrow(at_least_single(dy) @ at_least_single(kernel).T, dy)
+    return narrow(at_least_single(dy) @ at_least_single(kernel).T, dy)
 
 
+@quiet
 def dense_parameter_cotangents(x: Array, dy: Array) -> tuple[Array, Array]:
     """``dW = xᵀ·dy`` and ``db``."""
-    count = math.prod(x.shape[:-1])
-    rows = at_least_single(x).reshape(count, x.shape[-1])
-    dy_rows = at_least_single(dy).reshape(count, dy.shape[-1])
-    with np.errstate(over="ignore", invalid="ignore"):
-        dkernel = narrow(rows.T @ dy_rows, x)
-    return dkernel, bias_cotangent(dy)
+    dy_rows = _rows(dy)
+    return narrow(_rows(x).T @ dy_rows, x), narrow(fold_rows(dy_rows), dy)
 
 
+@quiet
 def bias_cotangent(dy: Array) -> Array:
     """``db = 1ᵀ·dy``, over all dimensions but the last."""
-    rows = at_least_single(dy).reshape(math.prod(dy.shape[:-1]), dy.shape[-1])
-    with np.errstate(over="ignore", invalid="ignore"):
-        return narrow(fold_rows(rows), dy)
+    return narrow(fold_rows(_rows(dy)), dy)
+
+
+def _rows(x: Array) -> Array:
+    """All dimensions but the last as one."""
+    wide = at_least_single(x)
+    return wide if x.ndim == 2 else wide.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 def embedding_table_cotangent(ids: Array, table: Array, dy: Array) -> Array:

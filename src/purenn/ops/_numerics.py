@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -117,12 +118,17 @@ def masked(x: Values, condition: Values) -> Values:
     """
     if x.ndim == 0 or np.shape(condition) != x.shape:
         return np.where(condition, x, np.zeros((), x.dtype))
-    word = _WORDS[x.dtype.itemsize]
+    word = bits_of(x)
     keep = np.subtract(0, condition, dtype=word)
     return np.asarray(np.bitwise_and(keep, x.view(word), out=keep).view(x.dtype))
 
 
-_WORDS = {2: np.int16, 4: np.int32, 8: np.int64}
+def bits_of(x: Values) -> np.dtype[Any]:
+    """The integers that have as many bits as the numbers of x."""
+    return _WORDS[x.dtype.itemsize]
+
+
+_WORDS = {size: np.dtype(f"i{size}") for size in (2, 4, 8)}
 
 
 def difference(a: Values, b: Values | float) -> tuple[Values, Values]:
@@ -157,15 +163,6 @@ def _halves(a: Values | float) -> tuple[Values | float, Values | float]:
     return high, a - high
 
 
-def subtract_maximum(x: Array, axis: int) -> tuple[Array, Array]:
-    """d = x − max(x) along ``axis`` and what rounding cut off it: e^d·(1 + that) is sharp.
-
-    The relative error of e^d is the absolute error of d: at d = −700 half an ULP of d is 512
-    ULP of e^d.
-    """
-    return difference(x, np.max(x, axis=axis, keepdims=True))
-
-
 def places(x: Array, index: Array) -> Array:
     """Where one entry of each row is, as ``take`` and ``put`` of an array want it.
 
@@ -175,21 +172,20 @@ def places(x: Array, index: Array) -> Array:
     return np.asarray(np.arange(0, x.size, x.shape[-1]).reshape(index.shape) + index)
 
 
-def fold_rows(x: Array, operation: np.ufunc = np.add) -> Array:
+def fold_rows(x: Array, operation: np.ufunc = np.add, out: Array | None = None) -> Array:
     """Σ over the axis before the last, or another ``operation`` than +.
 
     Eight rows at a time become one until few are left: that rounds some 3·log₂ n times where a
     running sum, as ``numpy.sum`` has it along such an axis, does n times.
     """
     while (count := x.shape[-2]) > _FOLDED:
-        lead, width, whole = x.shape[:-2], x.shape[-1], count // _FOLDED
-        parts = x[..., : whole * _FOLDED, :].reshape(*lead, whole, _FOLDED, width)
-        folded = operation.reduce(parts, axis=-2)
-        if count % _FOLDED:
-            rest = operation.reduce(x[..., whole * _FOLDED :, :], axis=-2)
-            folded[..., -1, :] = operation(folded[..., -1, :], rest)
-        x = folded
-    return np.asarray(operation.reduce(x, axis=-2))
+        whole, odd = divmod(count, _FOLDED)
+        even, rest = (x[..., :-odd, :], x[..., -odd:, :]) if odd else (x, None)
+        # Far rows are added, so that all that are next to each other are one long vector.
+        x = operation.reduce(even.reshape(*x.shape[:-2], _FOLDED, whole, x.shape[-1]), axis=-3)
+        if rest is not None:
+            x[..., -1, :] = operation(x[..., -1, :], operation.reduce(rest, axis=-2))
+    return np.asarray(operation.reduce(x, axis=-2, out=out))
 
 
 _FOLDED = 8

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from purenn.ops._numerics import places, subtract_maximum
+from purenn.ops._numerics import difference, places
 from purenn.typing import Array
 
 
@@ -24,7 +24,7 @@ class LogSoftmax(NamedTuple):
 
 def softmax(x: Array, sharp: bool = True) -> Array:
     """p = eˣ/Σeˣ. Only ``sharp`` has all digits of float64, those of float32 there always are."""
-    d, lost = _below_maximum(x, sharp)
+    d, lost, _ = below_maximum(x, sharp)
     e = np.exp(d)
     if sharp:
         e += e * lost
@@ -33,8 +33,7 @@ def softmax(x: Array, sharp: bool = True) -> Array:
 
 def log_softmax(x: Array, sharp: bool = True) -> LogSoftmax:
     """log p = d − log1p(s), with d = x − max(x) and s the sum of e^d without the largest."""
-    d, lost = _below_maximum(x, sharp)
-    top = places(x, np.argmax(x, axis=-1, keepdims=True))
+    d, lost, top = below_maximum(x, sharp)
     e = np.exp(d)
     if sharp:
         e += e * lost
@@ -57,10 +56,17 @@ def log_softmax_pullback(dy: Array, y: LogSoftmax) -> Array:
     return dx
 
 
-def _below_maximum(x: Array, sharp: bool) -> tuple[Array, Array | float]:
+def below_maximum(x: Array, sharp: bool) -> tuple[Array, Array | float, Array]:
+    """d = x − max(x), if ``sharp`` what rounding cut off it, and the places of the maxima.
+
+    e^d·(1 + that) is sharp: the relative error of e^d is the absolute error of d, and at d = −700
+    half an ULP of d is 512 ULP of e^d.
+    """
+    # To find its place takes a fifth of the time of a maximum along short rows.
+    top = places(x, x.argmax(axis=-1, keepdims=True))
     if sharp:
-        return subtract_maximum(x, -1)
-    return x - np.max(x, axis=-1, keepdims=True), 0.0
+        return *difference(x, x.take(top)), top
+    return x - x.take(top), 0.0, top
 
 
 class Sparsemax(NamedTuple):
@@ -80,7 +86,7 @@ def sparsemax(x: Array) -> Sparsemax:
     Σp = 1 over the k largest says θ = (w₍₂₎ + … + w₍ₖ₎)/k: the 1 has cancelled on paper. Where the
     second largest only just counts, τ has lost the digits of p there, and θ has not.
     """
-    d, lost = subtract_maximum(x, -1)
+    d, lost, _ = below_maximum(x, True)
     w = np.maximum((1 + d) + lost, 0)
     falling = -np.sort(-w, axis=-1)
     falling[..., :1] -= 1

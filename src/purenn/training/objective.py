@@ -11,6 +11,7 @@ from purenn.contract import check_floating
 from purenn.errors import DomainError, DtypeError, ShapeError, TreeError
 from purenn.layers import Layer, State, vjp_of
 from purenn.regularizers import Regularizer
+from purenn.training._planned import Plans
 from purenn.training.batching import count_examples
 from purenn.typing import Array, Key, Params
 
@@ -68,6 +69,7 @@ def objective(
             "as l2(1e-4)"
         )
     loss_vjp = vjp_of(loss)
+    plans = Plans(model, loss) if regularizer is None and model.plan is not None else None
 
     def value(params: Params, state: State, batch: Batch, key: Key | None = None) -> Any:
         inputs, targets, weights = _admit(batch)
@@ -77,6 +79,10 @@ def objective(
     def value_and_grad(
         params: Params, state: State, batch: Batch, key: Key | None = None
     ) -> tuple[tuple[Any, State], Params]:
+        planned = None if plans is None else plans.find(params, state, batch)
+        if planned is not None:
+            total, grads = planned
+            return (total, {}), grads
         inputs, targets, weights = _admit(batch)
         outputs, pullback, new_state = model.vjp(params, state, inputs, key)
         losses, loss_pullback = loss_vjp(outputs, targets)
@@ -86,6 +92,8 @@ def objective(
         if regularizer is not None:
             penalties = regularizer.grad(params)
             grads = tree.map(lambda g, p: np.asarray(g + p), grads, penalties)
+        if plans is not None:
+            plans.make(params, state, batch)
         return (_total(losses, shares, regularizer, params), new_state), grads
 
     def grad(params: Params, state: State, batch: Batch, key: Key | None = None) -> Params:

@@ -1,0 +1,118 @@
+"""Loss and gradient of a small model by its plan: the same bits, sooner."""
+
+from collections.abc import Callable
+from itertools import accumulate, pairwise
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from purenn._plan import Plan, plan_of
+from purenn.contract import Kinds, kinds_of_tree, remember
+from purenn.layers import Layer, vjp_of
+from purenn.optimizers._skeleton import filled, numbered
+from purenn.typing import Array, Params
+
+SMALL = 2**20
+"""Bytes of inputs and parameters together up to which a plan is made: what it keeps is as small."""
+
+Ready: TypeAlias = Callable[[Params, Array, Array], tuple[Any, Params]]
+"""``(params, inputs, targets) -> (mean loss, grads)``, for one thread at a time."""
+
+
+class Plans:
+    """Those of a model and a loss, by the shapes and dtypes that they are for."""
+
+    def __init__(self, model: Layer, loss: Callable[..., Array]) -> None:
+        """None is made yet."""
+        self._model, self._loss = model, loss
+        self._idle: dict[Kinds | None, list[Ready] | None] = {}
+
+    def find(self, params: Any, state: Any, batch: Any) -> tuple[Any, Params] | None:
+        """The mean loss and its gradient; None if there is no plan."""
+        kinds = self._kinds(params, state, batch)
+        idle = self._idle.get(kinds)
+        if idle is None:
+            return None
+        try:
+            ready: Ready | None = idle.pop()
+        except IndexError:  # another thread is at work with it
+            ready = _ready(self._model, self._loss, params, *batch)
+        if ready is None:
+            return None
+        found = ready(params, *batch)
+        idle.append(ready)
+        return found
+
+    def make(self, params: Any, state: Any, batch: Any) -> None:
+        """Make a plan for arguments that have passed all checks, unless it has been tried."""
+        kinds = self._kinds(params, state, batch)
+        if kinds is not None and kinds not in self._idle:
+            ready = _ready(self._model, self._loss, params, *batch)
+            remember(self._idle, kinds, None if ready is None else [ready], most=8)
+
+    def _kinds(self, params: Any, state: Any, batch: Any) -> Kinds | None:
+        """All that a plan depends on; None where there is more than arrays in dicts."""
+        if type(params) is not dict or state != {} or not isinstance(batch, list | tuple):
+            return None
+        if len(batch) != 2:
+            return None
+        inputs, targets = batch
+        if type(inputs) is not np.ndarray or type(targets) is not np.ndarray:
+            return None
+        found = [inputs.shape, inputs.dtype, targets.shape, targets.dtype]
+        return (*found,) if kinds_of_tree(params, found) else None
+
+
+def _ready(
+    model: Layer, loss: Callable[..., Array], params: Params, inputs: Array, targets: Array
+) -> Ready | None:
+    """Make a plan for arguments that fit; None where the model has none, or is not small."""
+    leaves: list[Array] = []
+    skeleton = numbered(params, leaves)
+    size = inputs.nbytes + sum(leaf.nbytes for leaf in leaves)
+    if model.plan is None or size > SMALL or any(leaf.dtype != inputs.dtype for leaf in leaves):
+        return None
+    plan = model.plan(params, inputs)
+    if plan is None:
+        return None
+    of_loss = _plan_of_loss(loss, plan.y, targets)
+    losses = of_loss.y
+    shares = np.full(losses.shape, 1 / losses.size, np.promote_types(losses.dtype, np.float32))
+    dlosses = shares.astype(losses.dtype, copy=False)
+    dy = np.empty_like(plan.y)
+    spans = [slice(*ends) for ends in pairwise(accumulate([0, *[leaf.size for leaf in leaves]]))]
+    shapes = [leaf.shape for leaf in leaves]
+    spots = [*zip(spans, shapes, strict=True)]
+    total = spans[-1].stop if spans else 0
+
+    @np.errstate(all="ignore")
+    def run(params: Params, inputs: Array, targets: Array) -> tuple[Any, Params]:
+        whole = np.empty(total, inputs.dtype)
+        grads = filled(skeleton, [whole[span].reshape(shape) for span, shape in spots])
+        plan.forward(params, inputs)
+        of_loss.forward(plan.y, targets)
+        of_loss.backward(plan.y, targets, dlosses, dy, None)
+        plan.backward(params, inputs, dy, grads, None)
+        return np.add.reduce(shares * losses, axis=None).astype(losses.dtype), grads
+
+    return run
+
+
+def _plan_of_loss(loss: Callable[..., Array], outputs: Array, targets: Array) -> Plan:
+    planner = plan_of(loss)
+    plan = None if planner is None else planner(outputs, targets)
+    if plan is not None:
+        return plan
+    loss_vjp = vjp_of(loss)
+    y = np.empty_like(loss_vjp(np.zeros_like(outputs), targets)[0])
+    pullback: Callable[[Array], tuple[Array, Any]]
+
+    def forward(outputs: Array, targets: Array) -> None:
+        nonlocal pullback
+        losses, pullback = loss_vjp(outputs, targets)
+        np.copyto(y, losses)
+
+    def backward(outputs: Array, targets: Array, dy: Array, doutputs: Array, _: None) -> None:
+        np.copyto(doutputs, pullback(dy)[0])
+
+    return Plan(y, forward, backward)
