@@ -70,7 +70,7 @@ def allocate(group: Unit, leaves: Column, into: Column, *, in_one: bool) -> None
     if in_one and len(group.leaves) > 1:
         whole = np.empty(group.size, group.dtype)
         for i, span, shape in group.spans:
-            into[i] = whole[span].reshape(shape)
+            into[i] = whole[span] if len(shape) == 1 else whole[span].reshape(shape)
     else:
         for i in group.leaves:
             if leaves[i] is not None:
@@ -89,7 +89,7 @@ def joined(parts: tuple[Array, ...]) -> Array:
 def scattered(whole: Array, parts: tuple[Array, ...], of: Unit) -> None:
     """The way back."""
     for part, (_, span, shape) in zip(parts, of.spans, strict=True):
-        part[...] = whole[span].reshape(shape)
+        part[...] = whole[span] if len(shape) == 1 else whole[span].reshape(shape)
 
 
 def blocks(arrays: list[Array], size: int) -> Iterator[list[Array]]:

@@ -45,27 +45,27 @@ def check_donated(
 
 
 def _collect(node: Any, arrays: list[Array]) -> None:
-    if isinstance(node, np.ndarray):
-        arrays.append(node)
-    elif isinstance(node, dict):
-        for child in node.values():
-            _collect(child, arrays)
-    elif isinstance(node, list | tuple):
-        for child in node:
+    if isinstance(node, dict):
+        node = node.values()
+    elif not isinstance(node, list | tuple):
+        node = (node,)
+    for child in node:
+        if isinstance(child, np.ndarray):
+            arrays.append(child)
+        elif isinstance(child, dict | list | tuple):
             _collect(child, arrays)
 
 
 def _overlaps(arrays: list[Array]) -> Iterator[tuple[int, int]]:
     """The numbers i < j of arrays that share memory."""
-    if all(x.base is None for x in arrays) and len({*map(id, arrays)}) == len(arrays):
-        return  # each has memory of its own, which is quickly told
+    owners = [x if x.base is None else x.base for x in arrays]
     groups: dict[int, list[int]] = {}
-    for i, x in enumerate(arrays):
-        owner = x if x.base is None else x.base
-        # What is in memory that is not NumPy's may be anywhere.
-        known = isinstance(owner, np.ndarray) and owner.base is None
-        groups.setdefault(id(owner) if known else 0, []).append(i)
-    for group in [[*range(len(arrays))]] if 0 in groups else groups.values():
+    for i, owner in enumerate(owners):
+        groups.setdefault(id(owner), []).append(i)
+    # What is in memory that is not NumPy's may be anywhere.
+    if any(type(owner) is not np.ndarray or owner.base is not None for owner in owners):
+        groups = {0: [*range(len(arrays))]}
+    for group in groups.values():
         if len(group) > 1:
             spans = sorted([(_start(arrays[i]), i) for i in group if arrays[i].size])
             for k, (_, i) in enumerate(spans):

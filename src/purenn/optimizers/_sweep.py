@@ -100,6 +100,7 @@ class Sweep:
         self._scope: frozenset[int] | None = None
         self._kinds = kinds(self._leaves)
         self._params: list[Any] | None = None
+        self._params_tree = params
         if params is not None:
             self._params = self._like("params", params)
         self._stages: list[_Stage] = []
@@ -151,6 +152,8 @@ class Sweep:
         if reads is not None:
             old = [*old, self._like("reads", reads, cast=True)]
         self._stages.append(_Stage(kernel, old, new, self._scope, cast, scale))
+        if self.donate:
+            return [*slots]
         return [filled(self._skeleton, leaves) for leaves in new]
 
     def scale(self, factor: float) -> None:
@@ -185,7 +188,7 @@ class Sweep:
         params = self.params()
         new = params if self.donate else self._fresh(params)
         self._run(new)
-        return filled(self._skeleton, new)
+        return self._params_tree if self.donate else filled(self._skeleton, new)
 
     def params(self) -> list[Any]:
         """The leaves of the parameters.

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-from purenn import random
+from purenn import random, tree
 from purenn.errors import DomainError, DtypeError
 from purenn.layers import Layer, State
 from purenn.optimizers import (
@@ -14,6 +14,7 @@ from purenn.optimizers import (
     GradientTransformationExtraArgs,
     apply_gradients,
 )
+from purenn.optimizers._blocks import BLOCK
 from purenn.optimizers.base import check_transformation
 from purenn.schedules._step import check_bool
 from purenn.training.objective import Batch, Objective
@@ -88,6 +89,7 @@ def train_step(
         donate: Whether a step may write to the parameters and to the optimizer's state that it is
             given: the next ones are in the same arrays, and the old TrainState must not be used
             again. It saves allocating arrays of that size, as ``jax.jit(donate_argnums=…)`` does.
+            Where the parameters are few, new arrays take less time, and the old ones are left.
 
     Raises:
         DtypeError: an argument is of another type; the step raises it for a state that is no
@@ -99,22 +101,30 @@ def train_step(
         )
     check_transformation("train_step", "optimizer", optimizer)
     check_bool("train_step", "donate", donate)
+    in_place: bool | None = None  # known once parameters have been seen
     is_searching = isinstance(optimizer, GradientTransformationExtraArgs)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        nonlocal in_place
         check_train_state("step", state)
+        if in_place is None:
+            size = sum(np.asarray(leaf).nbytes for leaf in tree.leaves(state.params))
+            in_place = donate and size > BLOCK
         key = random.fold_in(state.key, int(state.step)) if objective.stochastic else None
         (loss, new), grads = objective.value_and_grad(state.params, state.state, batch, key)
 
-        def elsewhere(params: Params) -> tuple[Any, Params]:
-            (value, _), grads = objective.value_and_grad(params, state.state, batch, key)
-            return value, grads
+        extra: dict[str, Any] = {}
+        if is_searching:
 
-        extra = {"value": loss, "value_and_grad_fn": elsewhere} if is_searching else {}
+            def elsewhere(params: Params) -> tuple[Any, Params]:
+                (value, _), grads = objective.value_and_grad(params, state.state, batch, key)
+                return value, grads
+
+            extra = {"value": loss, "value_and_grad_fn": elsewhere}
         params, opt_state = apply_gradients(
-            optimizer, grads, state.opt_state, state.params, donate=donate, **extra
+            optimizer, grads, state.opt_state, state.params, donate=in_place, **extra
         )
-        count = np.asarray(state.step + 1, np.int32)
+        count = np.array(int(state.step) + 1, np.int32)
         return TrainState(params, new, opt_state, state.key, count), {"loss": loss}
 
     return step
