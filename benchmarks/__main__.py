@@ -3,14 +3,9 @@
 import argparse
 import importlib
 import json
-import os
+import math
 import pkgutil
-import platform
-import subprocess
 import sys
-from collections.abc import Iterator
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +13,9 @@ from rich.console import Console
 from rich.progress import track
 
 import benchmarks.cases
-from benchmarks import report
-from benchmarks.turns import measure
-
-_PACKAGES = ("numpy", "scipy", "jax", "optax", "torch", "scikit-learn", "autograd")
+from benchmarks import processes, report, results
+from benchmarks.profiling import profiled
+from benchmarks.turns import OURS, Rivals, measure
 
 
 def names() -> list[str]:
@@ -33,9 +27,48 @@ def names() -> list[str]:
     return found
 
 
-def main() -> None:
+def rivals(name: str) -> Rivals:
+    """Those of a case."""
+    kind, _, case = name.partition("/")
+    found: Rivals = importlib.import_module(f"benchmarks.cases.{kind}").CASES[case]()
+    return found
+
+
+def main() -> int:
     """Measure the cases that are asked for, each in a process of its own per number of cores."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    options = _options(parser)
+    if options.in_this_process:
+        print(json.dumps(_measured_here(options.cases[0], options.seconds, options.profile)))
+        return 0
+    chosen = [name for name in names() if name.startswith(tuple(options.cases or [""]))]
+    if options.list:
+        print("\n".join(chosen))
+        return 0
+    if not chosen:
+        parser.error(f"no case begins with {' or '.join(options.cases)}; --list shows all")
+    console = Console(width=None if sys.stdout.isatty() else 150)
+    found: list[dict[str, Any]] = []
+    pairs = [(name, cores) for name in chosen for cores in options.cores]
+    for name, cores in track(pairs, "measuring", console=console, disable=not console.is_terminal):
+        result: dict[str, Any] = {"case": name, "cores": cores}
+        try:
+            result |= measured(name, cores, options.seconds, options.profile)
+        except RuntimeError as error:
+            result["error"] = str(error)
+        found.append(result)
+        for line in report.lines(result):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+        if options.json is not None:
+            results.write(options.json, found)
+    report.show(found, console)
+    if options.plot is not None:
+        report.plot(found, options.plot)
+    return 1 if any("error" in result for result in found) else 0
+
+
+def _options(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    count = len(processes.available())
     parser.add_argument(
         "cases", nargs="*", metavar="CASE", help="beginnings of names (default: all)"
     )
@@ -45,102 +78,47 @@ def main() -> None:
         type=int,
         nargs="+",
         metavar="N",
-        default=[1, 2],
+        default=[1, 2][:count],
         help="numbers of cores and of threads (default: 1 2)",
     )
     parser.add_argument(
         "--seconds", type=float, default=3, metavar="S", help="per case (default: 3)"
     )
+    parser.add_argument("--profile", action="store_true", help="tell where our time goes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results as JSON")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the ratios")
     parser.add_argument("--in-this-process", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    chosen = [
-        name
-        for name in names()
-        if not options.cases or any(name.startswith(case) for case in options.cases)
-    ]
-    if options.list:
-        print("\n".join(chosen))
-        return
-    if not chosen:
-        parser.error(f"no case begins with {' or '.join(options.cases)}; --list shows all")
-    if options.in_this_process:
-        kind, _, case = chosen[0].partition("/")
-        rivals = importlib.import_module(f"benchmarks.cases.{kind}").CASES[case]()
-        print(json.dumps(measure(rivals, options.seconds)._asdict()))
-        return
+    for cores in options.cores:
+        if not 1 <= cores <= count:
+            parser.error(f"--cores: got {cores}, expected 1 to {count}, which this process may use")
+    if not 0 <= options.seconds < math.inf:
+        parser.error(f"--seconds: got {options.seconds}, expected a finite number ≥ 0")
     for path in (options.json, options.plot):
         if path is not None and not path.resolve().parent.is_dir():
             parser.error(f"there is no folder {path.parent}")
-    console = Console(width=None if sys.stdout.isatty() else 150)
-    results = list(_results(chosen, options.cores, options.seconds, console))
-    whole = {"environment": environment(), "results": results}
-    report.show(whole, console)
-    if options.json is not None:
-        options.json.write_text(json.dumps(whole, indent=1) + "\n")
-    if options.plot is not None:
-        report.plot(whole, options.plot)
+        if path is not None and path.is_dir():
+            parser.error(f"{path} is a folder, expected a file")
+    return options
 
 
-def _results(
-    chosen: list[str], cores: list[int], seconds: float, console: Console
-) -> Iterator[dict[str, Any]]:
-    pairs = [(name, count) for name in chosen for count in cores]
-    for name, count in track(pairs, "measuring", console=console, disable=not console.is_terminal):
-        yield {"case": name, "cores": count, **in_process(name, count, seconds)}
+def measured(name: str, cores: int, seconds: float, profile: bool = False) -> dict[str, Any]:
+    """Measure a case in a process of its own.
 
-
-def in_process(name: str, cores: int, seconds: float) -> dict[str, Any]:
-    """Measure a case in a process that has so many cores, and as many threads in each library."""
-    available = sorted(os.sched_getaffinity(0))
-    # Each library reads its number of threads when it is loaded.
-    threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    variables = dict.fromkeys(threads, str(cores)) | {"JAX_PLATFORMS": _platforms()}
-    if cores == 1:
-        variables["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
-    command = [sys.executable, "-m", "benchmarks", name, "--in-this-process"]
-    done = subprocess.run(
-        [*command, "--seconds", str(seconds)],
-        env=os.environ | variables,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, available[:cores]),
-    )
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    Raises:
+        RuntimeError: it failed; the message is the last line of its error.
+    """
+    more = ["--profile"] if profile else []
+    arguments = ["benchmarks", name, "--in-this-process", "--seconds", str(seconds), *more]
+    found: dict[str, Any] = processes.answer(*arguments, cores=cores)
     return found
 
 
-def _platforms() -> str:
-    return os.environ.get("JAX_PLATFORMS", "")
-
-
-def environment() -> dict[str, Any]:
-    """With what it was measured."""
-    packages = {}
-    for name in _PACKAGES:
-        try:
-            packages[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        **packages,
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if "model name" in line), "")
+def _measured_here(name: str, seconds: float, profile: bool) -> dict[str, Any]:
+    its = rivals(name)
+    found = measure(its, seconds)._asdict()
+    return found | ({"profile": profiled(its[OURS]())} if profile else {})
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -11,12 +11,12 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.__main__ import environment, in_process
+from benchmarks.__main__ import measured
+from benchmarks.results import environment
 
 BASELINE = Path(__file__).parent / "baseline.json"
 CASES = (
@@ -45,18 +45,18 @@ def main() -> int:
     options = parser.parse_args()
     console = Console()
     if options.write:
-        found = {case: measured(case, options.seconds) for case in track(CASES, "measuring")}
+        found = {case: ratios(case, options.seconds) for case in track(CASES, "measuring")}
         whole = {"environment": environment(), "ratios": found}
         BASELINE.write_text(json.dumps(whole, indent=1) + "\n")
         return 0
     before = json.loads(BASELINE.read_text())["ratios"]
     slower: list[str] = []
     for case in track(before, "measuring", console=console):
-        grown = compared(before[case], measured(case, options.seconds))
+        grown = compared(before[case], ratios(case, options.seconds))
         if grown:
             grown = {
                 rival: factor
-                for rival, factor in compared(before[case], measured(case, options.seconds)).items()
+                for rival, factor in compared(before[case], ratios(case, options.seconds)).items()
                 if rival in grown
             }
         slower += [f"{case} ÷ {rival}: × {factor:.2f}" for rival, factor in grown.items()]
@@ -65,10 +65,17 @@ def main() -> int:
     return 1 if slower else 0
 
 
-def measured(case: str, seconds: float) -> dict[str, float]:
-    """The median ratios of a case on one core."""
-    ratios: dict[str, Any] = in_process(case, 1, seconds)["ratios"]
-    return {rival: ratios[rival][1] for rival in RIVALS if rival in ratios}
+def ratios(case: str, seconds: float) -> dict[str, float]:
+    """The median ratios of a case on one core.
+
+    Raises:
+        SystemExit: it failed.
+    """
+    try:
+        found = measured(case, 1, seconds)["ratios"]
+    except RuntimeError as error:
+        raise SystemExit(f"{case}: {error}") from error
+    return {rival: found[rival][1] for rival in RIVALS if rival in found}
 
 
 def compared(before: dict[str, float], now: dict[str, float]) -> dict[str, float]:

@@ -38,7 +38,11 @@ class Measured(NamedTuple):
 
 
 def measure(rivals: Rivals, seconds: float) -> Measured:
-    """Let them take turns for so long."""
+    """Let them take turns for so long.
+
+    Raises:
+        ImportError: what ours needs is not installed.
+    """
     runs: dict[str, Run] = {}
     left_out: dict[str, str] = {}
     first: dict[str, float] = {}
@@ -47,6 +51,8 @@ def measure(rivals: Rivals, seconds: float) -> Measured:
             runs[name] = make()
             first[name] = _timed(runs[name])
         except ImportError as error:
+            if name == OURS:
+                raise
             left_out[name] = str(error)
             runs.pop(name, None)
     for run in runs.values():

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import on_jax
 from benchmarks.turns import Rivals, Run
 from purenn.ops import convolution
 
@@ -26,13 +27,13 @@ def rivals(shape: tuple[int, ...], out: int, padding: str) -> Rivals:
     dy = rng.normal(size=y.shape).astype(np.float32)
 
     def ours() -> object:
-        _, pullback = convolution.conv_vjp(x, kernel, padding=padding)
-        return pullback(dy)
+        y, pullback = convolution.conv_vjp(x, kernel, padding=padding)
+        return y, pullback(dy)
 
     return {
         "purenn": lambda: ours,
         "bare products": lambda: _products(y.size // out, 9 * shape[-1], out),
-        "JAX jit": lambda: _jitted(x, kernel, dy, padding),
+        **on_jax.rivals(partial(_jitted, x, kernel, dy, padding)),
         "PyTorch": lambda: _torch(x, kernel, dy, padding),
     }
 
@@ -54,18 +55,16 @@ def _products(places: int, window: int, out: int) -> Run:
     return run
 
 
-def _jitted(x: Any, kernel: Any, dy: Any, padding: str) -> Run:
+def _jitted(x: Any, kernel: Any, dy: Any, padding: str, device: Any) -> Run:
     import jax
 
     from reference.ops.convolution import conv
 
-    @jax.jit
     def both(x: Any, kernel: Any, dy: Any) -> Any:
         y, pullback = jax.vjp(lambda x, kernel: conv(x, kernel, padding=padding), x, kernel)
         return y, pullback(dy)
 
-    arguments = [jax.numpy.asarray(a) for a in (x, kernel, dy)]
-    return lambda: jax.block_until_ready(both(*arguments))
+    return on_jax.compiled(device, both, x, kernel, dy)
 
 
 def _torch(x: Any, kernel: Any, dy: Any, padding: str) -> Run:
@@ -80,7 +79,7 @@ def _torch(x: Any, kernel: Any, dy: Any, padding: str) -> Run:
 
     def run() -> object:
         y = torch.nn.functional.conv2d(images, filters, padding=padding.lower())
-        return torch.autograd.grad(y, (images, filters), cotangent)
+        return y, torch.autograd.grad(y, (images, filters), cotangent)
 
     return run
 

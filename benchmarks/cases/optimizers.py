@@ -2,33 +2,38 @@
 
 from collections.abc import Callable
 from functools import partial
+from inspect import isfunction
 from itertools import pairwise
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 
+from benchmarks import on_jax
 from benchmarks.turns import Rivals, Run
 from purenn import optimizers, tree
 
 RATE = 1e-3
-MANY, FEW, LEAVES = (784, 1024, 1024, 10), (64, 32, 10), (64, *[20] * 39, 10)
-"""Layer widths: 1,863,690 parameters in 6 leaves, 2,410 in 4, and 17,470 in 80."""
+SOME, MANY, FEW, LEAVES = (784, 128, 10), (784, 1024, 1024, 10), (64, 32, 10), (64, *[20] * 39, 10)
+"""Layer widths: 101,770 parameters in 4 leaves, 1,863,690 in 6, 2,410 in 4, and 17,470 in 80."""
 
-MAKES: dict[str, Callable[..., Any]] = {
-    name: getattr(optimizers, name)
-    for name in (
-        "sgd", "adagrad", "adadelta", "rmsprop", "adam", "adamw", "adamax", "nadam", "amsgrad",
-        "radam", "adabelief", "yogi", "lion", "lamb", "lars", "rprop",
-    )
-}  # fmt: skip
+
+def names() -> list[str]:
+    """Every optimizer: what begins with a learning rate and needs no objective besides."""
+    found = []
+    for name in optimizers.__all__:
+        hints = get_type_hints(make) if isfunction(make := getattr(optimizers, name)) else {}
+        is_one = hints.get("return") is optimizers.GradientTransformation
+        if is_one and next(iter(hints)) == "learning_rate" and not name.startswith("scale_by_"):
+            found.append(name)
+    return found
 
 
 def rivals(widths: tuple[int, ...], name: str, donate: bool) -> Rivals:
     """The same step again and again, from the same start."""
     params, grads = draw(widths)
     found: Rivals = {
-        "purenn": lambda: ours(params, grads, MAKES[name], donate),
-        "JAX jit": lambda: compiled(params, grads, name, donate),
+        "purenn": lambda: ours(params, grads, getattr(optimizers, name), donate),
+        **on_jax.rivals(partial(compiled, params, grads, name, donate)),
     }
     if name == "adam":
         found |= {
@@ -58,9 +63,10 @@ def ours(params: Any, grads: Any, make: Callable[..., Any], donate: bool) -> Run
     params = tree.map(np.copy, params)
     state = optimizer.init(params)
 
-    def run() -> None:
+    def run() -> Any:
         nonlocal params, state
         params, state = optimizers.apply_gradients(optimizer, grads, state, params, donate=donate)
+        return params
 
     return run
 
@@ -80,7 +86,7 @@ def in_two(params: Any, grads: Any, donate: bool) -> Run:
     return run
 
 
-def compiled(params: Any, grads: Any, name: str, donate: bool) -> Run:
+def compiled(params: Any, grads: Any, name: str, donate: bool, device: Any) -> Run:
     """optax in one program."""
     import jax
     import optax
@@ -95,14 +101,12 @@ def compiled(params: Any, grads: Any, name: str, donate: bool) -> Run:
         return optax.apply_updates(params, updates), state
 
     step = jax.jit(both, donate_argnums=(0, 1) if donate else ())
-    # A copy: what is donated is gone.
-    params, grads = jax.tree.map(lambda leaf: jax.numpy.array(leaf), (params, grads))
-    state = optimizer.init(params)
+    params, grads, state = on_jax.put((params, grads, optimizer.init(params)), device)
 
-    def run() -> None:
+    def run() -> Any:
         nonlocal params, state
         params, state = step(params, state, grads)
-        jax.block_until_ready(params)
+        return jax.block_until_ready(params)
 
     return run
 
@@ -127,8 +131,10 @@ CASES = {
         for donate in (True, False)
     },
     **{
-        f"{name}, 1,863,690 parameters, donated": partial(rivals, MANY, name, True)
-        for name in MAKES
-        if name != "adam"
+        f"{name}, 101,770 parameters, {'donated' if donate else 'kept'}": partial(
+            rivals, SOME, name, donate
+        )
+        for name in names()
+        for donate in (True, False)
     },
 }

@@ -6,33 +6,28 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import on_jax
 from benchmarks.turns import Rivals, Run
 from purenn import layers, random
 
 SHAPE = (512, 1024)
 
 
-def _jitted(function: Callable[..., Any], *arguments: Any) -> Run:
-    import jax
-
-    given = jax.tree.map(jax.numpy.asarray, arguments)
-    compiled = jax.jit(function)
-    return lambda: jax.block_until_ready(compiled(*given))
-
-
-def drawn(name: str) -> Rivals:
-    """As many numbers as ``SHAPE`` has."""
+def drawn(name: str, shape: tuple[int, ...]) -> Rivals:
+    """Random numbers."""
     key = random.key(0)
 
-    def theirs() -> Run:
+    def theirs(device: Any) -> Run:
         import jax
 
-        draw = getattr(jax.random, name)
-        return _jitted(lambda key: draw(jax.random.wrap_key_data(key), shape=SHAPE), key)
+        def draw(key: Any) -> Any:
+            return getattr(jax.random, name)(jax.random.wrap_key_data(key), shape=shape)
+
+        return on_jax.compiled(device, draw, key)
 
     return {
-        "purenn": lambda: lambda: getattr(random, name)(key, shape=SHAPE),
-        "JAX jit": theirs,
+        "purenn": lambda: lambda: getattr(random, name)(key, shape=shape),
+        **on_jax.rivals(theirs),
     }
 
 
@@ -45,10 +40,10 @@ def layer(make: Callable[[Any], Any], shape: tuple[int, ...]) -> Rivals:
     dy = np.ones_like(model.vjp(params, state, x, key)[0])
 
     def ours() -> Any:
-        _, pullback, _ = model.vjp(params, state, x, key)
-        return pullback(dy)
+        y, pullback, _ = model.vjp(params, state, x, key)
+        return y, pullback(dy)
 
-    def theirs() -> Run:
+    def theirs(device: Any) -> Run:
         import jax
 
         from benchmarks import jax_layers
@@ -59,13 +54,13 @@ def layer(make: Callable[[Any], Any], shape: tuple[int, ...]) -> Rivals:
             y, pullback = jax.vjp(lambda p, x: forward(p, state, x, key), params, x)
             return y, pullback(dy)
 
-        return _jitted(both, params, x, dy, random.key(1))
+        return on_jax.compiled(device, both, params, x, dy, random.key(1))
 
-    return {"purenn": lambda: ours, "JAX jit": theirs}
+    return {"purenn": lambda: ours, **on_jax.rivals(theirs)}
 
 
 CASES = {
-    **{f"{name}, {SHAPE}": partial(drawn, name) for name in ("uniform", "normal", "bits")},
+    **{f"{name}, {SHAPE}": partial(drawn, name, SHAPE) for name in ("uniform", "normal", "bits")},
     f"dropout, {SHAPE}": partial(layer, lambda library: library.dropout(0.5), SHAPE),
     "layer_norm, (512, 1024)": partial(layer, lambda library: library.layer_norm(), SHAPE),
     "attention, (16, 64, 128), 4 heads": partial(

@@ -1,75 +1,79 @@
-"""The gradient of softmax and cross-entropy: jointly, and in two ways one after the other."""
+"""Softmax and cross-entropy: jointly, and in two ways one after the other."""
 
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from benchmarks.turns import Rivals
+from benchmarks import on_jax
+from benchmarks.turns import Rivals, Run
 from purenn.ops.losses import softmax_cross_entropy_with_integer_labels_vjp
-
-SIZES = [(3, 3), (128, 10), (512, 1000)]
 
 
 def rivals(batch: int, classes: int) -> Rivals:
-    """From the cotangent of the losses to that of the logits, all that can be known before given.
+    """The whole of it: from the logits to the losses, and back to the cotangent of the logits.
 
-    The two rivals go from probabilities to logits by the Jacobian of softmax: vectorised as
+    Two rivals go through the probabilities, and back by the Jacobian of softmax: vectorised as
     p⊙(g − ⟨p, g⟩), or formed example by example, diag(p) − ppᵀ, as textbooks do it.
     """
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(batch, classes)).astype(np.float32)
     labels = rng.integers(0, classes, batch)
     share = np.full(batch, 1 / batch, np.float32)
-    _, pullback = softmax_cross_entropy_with_integer_labels_vjp(logits, labels)
-    e = np.exp(logits - logits.max(axis=1, keepdims=True))
-    p = e / e.sum(axis=1, keepdims=True)
-    hot = np.eye(classes, dtype=np.float32)[labels]
 
     def joint() -> Any:
-        return pullback(share)[0]
+        losses, pullback = softmax_cross_entropy_with_integer_labels_vjp(logits, labels)
+        return losses, pullback(share)[0]
 
-    def vectorised() -> Any:
-        dp = -hot / np.clip(p, 1e-7, 1 - 1e-7) * share[:, None]
-        return p * (dp - np.sum(p * dp, axis=1, keepdims=True))
-
-    def by_jacobian() -> Any:
-        dp = -hot / np.clip(p, 1e-7, 1 - 1e-7) * share[:, None]
-        dlogits = np.empty_like(p)
-        for i, (its_p, its_dp) in enumerate(zip(p, dp, strict=True)):
-            column = its_p.reshape(-1, 1)
-            jacobian = np.diagflat(column) - np.dot(column, column.T)
-            dlogits[i] = np.dot(jacobian, its_dp)
-        return dlogits
-
-    for other in (vectorised, by_jacobian):
-        np.testing.assert_allclose(joint(), other(), rtol=1e-3, atol=1e-6)
     return {
         "purenn": lambda: joint,
-        "separately": lambda: vectorised,
-        "Jacobian per example": lambda: by_jacobian,
-        "with the loss": lambda: _whole(logits, labels, share),
-        "JAX jit, with the loss": lambda: _jitted(logits, labels),
+        "separately": lambda: partial(_separately, logits, labels, share),
+        "Jacobian per example": lambda: partial(_by_jacobian, logits, labels, share),
+        **on_jax.rivals(partial(_jitted, logits, labels, share)),
     }
 
 
-def _whole(logits: Any, labels: Any, share: Any) -> Any:
-    return lambda: softmax_cross_entropy_with_integer_labels_vjp(logits, labels)[1](share)
+def _separately(logits: Any, labels: Any, share: Any) -> Any:
+    p = _softmax(logits)
+    losses, dp = _cross_entropy(p, labels, share)
+    return losses, p * (dp - np.sum(p * dp, axis=1, keepdims=True))
 
 
-def _jitted(logits: Any, labels: Any) -> Any:
+def _by_jacobian(logits: Any, labels: Any, share: Any) -> Any:
+    p = _softmax(logits)
+    losses, dp = _cross_entropy(p, labels, share)
+    dlogits = np.empty_like(p)
+    for i, (its_p, its_dp) in enumerate(zip(p, dp, strict=True)):
+        dlogits[i] = (np.diag(its_p) - np.outer(its_p, its_p)) @ its_dp
+    return losses, dlogits
+
+
+def _softmax(logits: Any) -> Any:
+    e = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def _cross_entropy(p: Any, labels: Any, share: Any) -> tuple[Any, Any]:
+    """Of probabilities, which are kept from 0, and its cotangent."""
+    rows = np.arange(len(labels))
+    its = np.maximum(p[rows, labels], 1e-7)
+    dp = np.zeros_like(p)
+    dp[rows, labels] = -share / its
+    return -np.log(its), dp
+
+
+def _jitted(logits: Any, labels: Any, share: Any, device: Any) -> Run:
     import jax
-    import optax
+    from optax import softmax_cross_entropy_with_integer_labels as loss
 
-    @jax.jit
-    def grad(logits: Any) -> Any:
-        def mean(logits: Any) -> Any:
-            return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+    def both(logits: Any, labels: Any, share: Any) -> Any:
+        losses, pullback = jax.vjp(lambda logits: loss(logits, labels), logits)
+        return losses, pullback(share)[0]
 
-        return jax.value_and_grad(mean)(logits)
-
-    given = jax.numpy.asarray(logits)
-    return lambda: jax.block_until_ready(grad(given))
+    return on_jax.compiled(device, both, logits, labels, share)
 
 
-CASES = {f"{batch} × {classes}": partial(rivals, batch, classes) for batch, classes in SIZES}
+CASES = {
+    f"{batch} × {classes}": partial(rivals, batch, classes)
+    for batch, classes in ((3, 3), (128, 10), (512, 1000))
+}

@@ -1,9 +1,8 @@
-"""From the start of a process to its first gradient, and through a whole examination."""
+"""From the start of a process to its first gradient."""
 
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 from benchmarks.turns import Rivals, Run
 
@@ -65,53 +64,4 @@ def cold() -> Rivals:
     }
 
 
-def examined() -> Rivals:
-    """The derivative of a log-softmax at 40 inputs (8, 10) in float64, warm.
-
-    The rivals compare it with finite differences at inputs that are given to them; ours draws
-    its own, and compares with the exact derivative.
-    """
-    return {"purenn": _examine, "JAX check_grads": _check_grads, "PyTorch gradcheck": _gradcheck}
-
-
-_COUNT = 40
-
-
-def _examine() -> Run:
-    from purenn import verify
-
-    rules = verify.discover("purenn.ops.activations", against="reference.ops.activations")
-    (rule,) = (each for each in rules if each.name == "log_softmax")
-    return lambda: verify.examine(rule, dtypes=["float64"], examples=_COUNT, kept=None)
-
-
-def _inputs() -> Any:
-    import numpy as np
-
-    return np.random.default_rng(0).normal(size=(_COUNT, 8, 10))
-
-
-def _check_grads() -> Run:
-    import jax
-    from jax.test_util import check_grads
-
-    def run() -> None:
-        with jax.enable_x64(True):
-            for x in _inputs():
-                check_grads(jax.nn.log_softmax, (jax.numpy.asarray(x),), order=1)
-
-    return run
-
-
-def _gradcheck() -> Run:
-    import torch
-
-    def run() -> None:
-        for x in _inputs():
-            given = torch.tensor(x, requires_grad=True)
-            torch.autograd.gradcheck(lambda x: torch.log_softmax(x, -1), (given,))
-
-    return run
-
-
-CASES = {"process to first gradient": cold, "purenn verify of log_softmax": examined}
+CASES = {"process to first gradient": cold}

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import networks
+from benchmarks import networks, on_jax
 from benchmarks.turns import Rivals, Run
 
 NETWORKS = [
@@ -25,7 +25,7 @@ def rivals(widths: networks.Widths, size: int) -> Rivals:
         "purenn": lambda: networks.ours(make, shape, arrays, donate=True),
         "purenn, arrays kept": lambda: networks.ours(make, shape, arrays),
         "bare products": lambda: networks.bare_products(widths, size),
-        "JAX jit": lambda: networks.jitted(make, shape, arrays),
+        **on_jax.rivals(partial(networks.jitted, make, shape, arrays)),
         "PyTorch": lambda: networks.torch_step(widths, arrays),
         "PyTorch compiled": lambda: networks.torch_step(widths, arrays, compiled=True),
         "autograd": lambda: networks.autograd_step(widths, arrays),
@@ -54,7 +54,7 @@ def digits_cnn() -> Rivals:
     shape = (8, 8, 1)
     return {
         "purenn": lambda: networks.ours(cnn, shape, arrays, donate=True),
-        "JAX jit": lambda: networks.jitted(cnn, shape, arrays),
+        **on_jax.rivals(partial(networks.jitted, cnn, shape, arrays)),
         "PyTorch": lambda: _torch_cnn(arrays),
     }
 
