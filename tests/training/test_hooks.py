@@ -193,17 +193,16 @@ def test_where_no_gradient_came_through_the_parameters_are_finite(donate: bool) 
     optimizer = chain(apply_if_finite(sgd(0.1), 3))
     step = stop_at_nonfinite(train_step(OBJECTIVE, optimizer, donate=donate))
     start = init_state(MODEL, optimizer, random.key(0), (4,))
-    before = "batch is" if donate else "batch and parameters are"
-    with (
-        np.errstate(all="ignore"),
-        pytest.raises(DomainError, match=f"; {before} finite, after the step the parameters are f"),
-    ):
+    expected = "; batch and parameters are finite, after the step the parameters are finite too"
+    with np.errstate(all="ignore"), pytest.raises(DomainError, match=expected):
         step(start, (X * np.float32(1e30), Y))
 
 
 def test_with_donation_old_parameters_are_not_blamed() -> None:
     step = stop_at_nonfinite(train_step(OBJECTIVE, sgd(0.1), donate=True))
     start = init_state(MODEL, sgd(0.1), random.key(0), (4,))
+    for _ in range(3):
+        start, _ = step(start, (X, Y))
     with (
         np.errstate(all="ignore"),
         pytest.raises(DomainError, match=r"inf; batch is finite, after the step params\["),

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from purenn import random
-from purenn._plan import Plan
 from purenn.errors import DomainError, ShapeError, TreeError
 from purenn.layers.core import REFUSED, Layer, State, inside
+from purenn.ops._plans import Plan
 from purenn.typing import Array, Key, Params, Pullback, Shape
 
 
@@ -108,33 +108,38 @@ def serial(*unnamed: Layer, **layers: Layer) -> Layer:
     return Layer(init, forward, vjp, stochastic, plan)
 
 
+_NOTHING: Params = {}
+
+
 def _in_series(parts: list[tuple[str, Plan]], first: str | None) -> Plan:
     """One plan after the other; ``first`` is the first that has parameters."""
-    y = parts[-1][1].y
+    (first_name, first_part), *rest = parts
     inputs = [part.y for _, part in parts[:-1]]
     cotangents = [np.empty_like(x) for x in inputs]
-    back = [*zip(parts, [None, *inputs], [None, *cotangents], [*cotangents, None], strict=True)]
+    on = [(name, part.forward, x) for (name, part), x in zip(rest, inputs, strict=True)]
+    back = [
+        (name, part.backward, x, dx)
+        for (name, part), x, dx in zip(rest, inputs, cotangents, strict=True)
+    ]
     back.reverse()
 
     def forward(params: Params, x: Array) -> None:
-        for name, part in parts:
-            part.forward(params.get(name, {}), x)
-            x = part.y
+        first_part.forward(params.get(first_name, _NOTHING), x)
+        for name, its_forward, its_x in on:
+            its_forward(params.get(name, _NOTHING), its_x)
 
     def backward(params: Params, x: Array, dy: Array, dparams: Params, dx: Array | None) -> None:
-        for (name, part), its_x, its_dx, its_dy in back:
-            is_last = name == first and dx is None
-            part.backward(
-                params.get(name, {}),
-                x if its_x is None else its_x,
-                dy if its_dy is None else its_dy,
-                dparams.get(name, {}),
-                None if is_last else dx if its_dx is None else its_dx,
-            )
+        for name, its_backward, its_x, its_dx in back:
+            is_last = dx is None and name == first
+            its_params, its_grads = params.get(name, _NOTHING), dparams.get(name, _NOTHING)
+            its_backward(its_params, its_x, dy, its_grads, None if is_last else its_dx)
             if is_last:
-                break
+                return
+            dy = its_dx
+        its_params, its_grads = params.get(first_name, _NOTHING), dparams.get(first_name, _NOTHING)
+        first_part.backward(its_params, x, dy, its_grads, dx)
 
-    return Plan(y, forward, backward)
+    return Plan(parts[-1][1].y, forward, backward)
 
 
 def residual(layer: Layer) -> Layer:

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-from purenn._plan import Plan, Planner, plan_of
 from purenn.contract import check_array, check_cotangent, check_floating, check_keys, unchecked
 from purenn.errors import DomainError, DtypeError, ShapeError, TreeError
+from purenn.ops._plans import Plan, Planner, plan_of
 from purenn.typing import Array, Key, Params, Pullback, Shape
 
 State: TypeAlias = dict[str, Any]
@@ -33,7 +33,7 @@ class Layer(NamedTuple):
             cotangent ``dx`` is ``None``, and no work is spent on it.
         stochastic: Whether ``vjp`` needs its key; no key is derived for a layer that does not.
         plan: ``(params, x) -> Plan`` of ``vjp`` for these shapes and dtypes, with the primals
-            ``params`` and ``x``, as :mod:`purenn._plan` explains. None, also as what it gives,
+            ``params`` and ``x``, as :mod:`purenn.ops._plans` explains. None, also as what it gives,
             where there is none: the layer is then a little slower in a small network.
 
     All three raise ShapeError, DtypeError, DomainError or TreeError for what does not fit.

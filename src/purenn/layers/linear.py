@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from purenn import random
-from purenn._plan import Plan
 from purenn.contract import (
     admit,
     check_array,
@@ -19,6 +18,7 @@ from purenn.errors import DtypeError, ShapeError
 from purenn.initializers import lecun_normal, variance_scaling, zeros
 from purenn.layers.core import Layer, State, check_input, check_input_shape
 from purenn.ops import _linear, linear
+from purenn.ops._plans import Plan, dense_plan
 from purenn.typing import Array, Index, Key, Params, Pullback, Shape, Spec
 
 default_kernel_init = lecun_normal()
@@ -73,7 +73,7 @@ def dense(
         return y, pullback, state
 
     def plan(params: Params, x: Array) -> Plan | None:
-        of_rule = linear.dense_plan(x, params["kernel"], params["bias"])
+        of_rule = dense_plan(x, params["kernel"], params["bias"])
         if of_rule is None:
             return None
         y, rule_forward, rule_backward = of_rule

@@ -2,14 +2,13 @@
 
 import numpy as np
 
-from purenn._plan import Plan
 from purenn.contract import rule, unchecked
 from purenn.ops._linear import (
     dense_input_cotangent,
     dense_parameter_cotangents,
     embedding_table_cotangent,
 )
-from purenn.ops._numerics import at_least_single, fold_rows, narrow, quiet, widen
+from purenn.ops._numerics import at_least_single, narrow, quiet, widen
 from purenn.typing import Annotated, Array, Float, Index, Int, Pullback
 
 __all__ = ["bilinear", "bilinear_vjp", "dense", "dense_vjp", "embedding", "embedding_vjp"]
@@ -47,33 +46,6 @@ def dense_vjp(
         return dense_input_cotangent(kernel, dy), dkernel, dbias
 
     return unchecked(dense)(x, kernel, bias), pullback
-
-
-def dense_plan(x: Array, kernel: Array, bias: Array) -> Plan | None:
-    """``dense`` for a matrix of inputs and given shapes; half precision has none."""
-    if x.ndim != 2 or x.itemsize == 2:
-        return None
-    y = np.empty((len(x), len(bias)), x.dtype)
-
-    def forward(x: Array, kernel: Array, bias: Array) -> None:
-        np.matmul(x, kernel, out=y)
-        np.add(y, bias, out=y)
-
-    def backward(
-        x: Array,
-        kernel: Array,
-        bias: Array,
-        dy: Array,
-        dx: Array | None,
-        dkernel: Array,
-        dbias: Array,
-    ) -> None:
-        np.matmul(x.T, dy, out=dkernel)
-        fold_rows(dy, out=dbias)
-        if dx is not None:
-            np.matmul(dy, kernel.T, out=dx)
-
-    return Plan(y, forward, backward)
 
 
 @rule

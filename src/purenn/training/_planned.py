@@ -1,22 +1,23 @@
 """Loss and gradient of a small model by its plan: the same bits, sooner."""
 
 from collections.abc import Callable
-from itertools import accumulate, pairwise
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
-from purenn._plan import Plan, plan_of
 from purenn.contract import Kinds, kinds_of_tree, remember
 from purenn.layers import Layer, vjp_of
-from purenn.optimizers._skeleton import filled, numbered
+from purenn.ops._plans import Plan, plan_of
+from purenn.optimizers._layout import Layout, layout, spread
 from purenn.typing import Array, Params
+
+R = TypeVar("R")
 
 SMALL = 2**20
 """Bytes of inputs and parameters together up to which a plan is made: what it keeps is as small."""
 
-Ready: TypeAlias = Callable[[Params, Array, Array], tuple[Any, Params]]
-"""``(params, inputs, targets) -> (mean loss, grads)``, for one thread at a time."""
+Ready: TypeAlias = Callable[[Params, Array, Array], tuple[Any, Array]]
+"""``(params, inputs, targets) -> (mean loss, gradient)``, for one thread at a time."""
 
 
 class Plans:
@@ -25,30 +26,38 @@ class Plans:
     def __init__(self, model: Layer, loss: Callable[..., Array]) -> None:
         """None is made yet."""
         self._model, self._loss = model, loss
-        self._idle: dict[Kinds | None, list[Ready] | None] = {}
+        self._known: dict[Kinds | None, tuple[Layout, list[Ready]] | None] = {}
 
-    def find(self, params: Any, state: Any, batch: Any) -> tuple[Any, Params] | None:
-        """The mean loss and its gradient; None if there is no plan."""
-        kinds = self._kinds(params, state, batch)
-        idle = self._idle.get(kinds)
-        if idle is None:
+    def find(
+        self, params: Any, state: Any, batch: Any, use: Callable[[Any, Array, Layout], R]
+    ) -> R | None:
+        """What ``use`` makes of the mean loss and its gradient; None if there is no plan.
+
+        The gradient is a vector that is written to again later.
+        """
+        known = self._known.get(self._kinds(params, state, batch))
+        if known is None:
+            return None
+        its_layout, idle = known
+        try:
+            ready = idle.pop()
+        except IndexError:  # another thread is at work with it
             return None
         try:
-            ready: Ready | None = idle.pop()
-        except IndexError:  # another thread is at work with it
-            ready = _ready(self._model, self._loss, params, *batch)
-        if ready is None:
-            return None
-        found = ready(params, *batch)
-        idle.append(ready)
-        return found
+            return use(*ready(params, *batch), its_layout)
+        finally:
+            idle.append(ready)
 
     def make(self, params: Any, state: Any, batch: Any) -> None:
         """Make a plan for arguments that have passed all checks, unless it has been tried."""
         kinds = self._kinds(params, state, batch)
-        if kinds is not None and kinds not in self._idle:
-            ready = _ready(self._model, self._loss, params, *batch)
-            remember(self._idle, kinds, None if ready is None else [ready], most=8)
+        if kinds is not None and kinds not in self._known:
+            its_layout = layout(params)
+            ready = None
+            if its_layout is not None:
+                ready = _ready(self._model, self._loss, its_layout, params, *batch)
+            found = None if its_layout is None or ready is None else (its_layout, [ready])
+            remember(self._known, kinds, found, most=8)
 
     def _kinds(self, params: Any, state: Any, batch: Any) -> Kinds | None:
         """All that a plan depends on; None where there is more than arrays in dicts."""
@@ -64,13 +73,16 @@ class Plans:
 
 
 def _ready(
-    model: Layer, loss: Callable[..., Array], params: Params, inputs: Array, targets: Array
+    model: Layer,
+    loss: Callable[..., Array],
+    like: Layout,
+    params: Params,
+    inputs: Array,
+    targets: Array,
 ) -> Ready | None:
     """Make a plan for arguments that fit; None where the model has none, or is not small."""
-    leaves: list[Array] = []
-    skeleton = numbered(params, leaves)
-    size = inputs.nbytes + sum(leaf.nbytes for leaf in leaves)
-    if model.plan is None or size > SMALL or any(leaf.dtype != inputs.dtype for leaf in leaves):
+    size = inputs.nbytes + like.size * like.dtype.itemsize
+    if model.plan is None or size > SMALL or like.dtype != inputs.dtype:
         return None
     plan = model.plan(params, inputs)
     if plan is None:
@@ -80,20 +92,15 @@ def _ready(
     shares = np.full(losses.shape, 1 / losses.size, np.promote_types(losses.dtype, np.float32))
     dlosses = shares.astype(losses.dtype, copy=False)
     dy = np.empty_like(plan.y)
-    spans = [slice(*ends) for ends in pairwise(accumulate([0, *[leaf.size for leaf in leaves]]))]
-    shapes = [leaf.shape for leaf in leaves]
-    spots = [*zip(spans, shapes, strict=True)]
-    total = spans[-1].stop if spans else 0
+    gradient = np.empty(like.size, like.dtype)
+    grads = spread(gradient, like)
 
-    @np.errstate(all="ignore")
-    def run(params: Params, inputs: Array, targets: Array) -> tuple[Any, Params]:
-        whole = np.empty(total, inputs.dtype)
-        grads = filled(skeleton, [whole[span].reshape(shape) for span, shape in spots])
+    def run(params: Params, inputs: Array, targets: Array) -> tuple[Any, Array]:
         plan.forward(params, inputs)
         of_loss.forward(plan.y, targets)
         of_loss.backward(plan.y, targets, dlosses, dy, None)
         plan.backward(params, inputs, dy, grads, None)
-        return np.add.reduce(shares * losses, axis=None).astype(losses.dtype), grads
+        return np.add.reduce(shares * losses, axis=None).astype(losses.dtype), gradient
 
     return run
 

@@ -10,6 +10,7 @@ from purenn import tree
 from purenn.contract import check_floating
 from purenn.errors import DomainError, DtypeError, ShapeError, TreeError
 from purenn.layers import Layer, State, vjp_of
+from purenn.optimizers._layout import Layout, spread
 from purenn.regularizers import Regularizer
 from purenn.training._planned import Plans
 from purenn.training.batching import count_examples
@@ -29,12 +30,14 @@ class Objective(NamedTuple):
         grad: The gradient of ``loss`` with respect to ``params``.
         value_and_grad: ``((loss, new_state), grads)``, as ``jax.value_and_grad(has_aux=True)``.
         stochastic: Whether the model needs the key.
+        plans: How loss and gradient are found for a small model, if there is another way.
     """
 
     loss: Callable[..., Any]
     grad: Callable[..., Params]
     value_and_grad: Callable[..., tuple[tuple[Any, State], Params]]
     stochastic: bool = False
+    plans: Plans | None = None
 
 
 def objective(
@@ -79,10 +82,11 @@ def objective(
     def value_and_grad(
         params: Params, state: State, batch: Batch, key: Key | None = None
     ) -> tuple[tuple[Any, State], Params]:
-        planned = None if plans is None else plans.find(params, state, batch)
-        if planned is not None:
-            total, grads = planned
-            return (total, {}), grads
+        if plans is not None:
+            with np.errstate(all="ignore"):
+                found = plans.find(params, state, batch, _copied)
+            if found is not None:
+                return found
         inputs, targets, weights = _admit(batch)
         outputs, pullback, new_state = model.vjp(params, state, inputs, key)
         losses, loss_pullback = loss_vjp(outputs, targets)
@@ -99,7 +103,11 @@ def objective(
     def grad(params: Params, state: State, batch: Batch, key: Key | None = None) -> Params:
         return value_and_grad(params, state, batch, key)[1]
 
-    return Objective(value, grad, value_and_grad, model.stochastic)
+    return Objective(value, grad, value_and_grad, model.stochastic, plans)
+
+
+def _copied(loss: Any, gradient: Array, layout: Layout) -> tuple[tuple[Any, State], Params]:
+    return (loss, {}), spread(gradient.copy(), layout)
 
 
 def _admit(batch: Batch) -> tuple[Array, Array, Array | None]:

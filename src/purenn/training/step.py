@@ -15,7 +15,9 @@ from purenn.optimizers import (
     apply_gradients,
 )
 from purenn.optimizers._blocks import BLOCK
-from purenn.optimizers.base import check_transformation
+from purenn.optimizers._layout import Layout
+from purenn.optimizers._together import Memory, NotTogetherError, Together
+from purenn.optimizers.base import advance, check_transformation
 from purenn.schedules._step import check_bool
 from purenn.training.objective import Batch, Objective
 from purenn.typing import Array, Key, Params, Shape
@@ -104,9 +106,28 @@ def train_step(
     in_place: bool | None = None  # known once parameters have been seen
     is_searching = isinstance(optimizer, GradientTransformationExtraArgs)
 
+    plans = None if is_searching else objective.plans
+    memory = Memory() if donate else None
+
+    @np.errstate(all="ignore")
+    def by_plan(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics] | None:
+        def use(loss: Any, gradient: Array, layout: Layout) -> tuple[TrainState, Metrics]:
+            run = Together(gradient, state.params, layout, memory)
+            opt_state = advance(optimizer, run, state.opt_state)
+            return _next(state, run.apply(), {}, opt_state, loss)
+
+        return plans.find(state.params, state.state, batch, use) if plans is not None else None
+
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        nonlocal in_place
+        nonlocal in_place, plans
         check_train_state("step", state)
+        apart = False
+        try:
+            done = by_plan(state, batch)
+        except NotTogetherError:
+            done, apart = None, True
+        if done is not None:
+            return done
         if in_place is None:
             size = sum(np.asarray(leaf).nbytes for leaf in tree.leaves(state.params))
             in_place = donate and size > BLOCK
@@ -124,10 +145,18 @@ def train_step(
         params, opt_state = apply_gradients(
             optimizer, grads, state.opt_state, state.params, donate=in_place, **extra
         )
-        count = np.array(int(state.step) + 1, np.int32)
-        return TrainState(params, new, opt_state, state.key, count), {"loss": loss}
+        if apart:  # and no mistake of the caller's, which would have been refused by now
+            plans = None
+        return _next(state, params, new, opt_state, loss)
 
     return step
+
+
+def _next(
+    state: TrainState, params: Params, new: State, opt_state: Any, loss: Any
+) -> tuple[TrainState, Metrics]:
+    count = np.array(int(state.step) + 1, np.int32)
+    return TrainState(params, new, opt_state, state.key, count), {"loss": loss}
 
 
 def fit(

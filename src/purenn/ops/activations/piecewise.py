@@ -2,13 +2,11 @@
 
 import numpy as np
 
-from purenn._plan import Plan
 from purenn.contract import check_broadcasts, check_integer, check_number, rule, unchecked
 from purenn.errors import ShapeError
 from purenn.ops._axes import axis_of
 from purenn.ops._numerics import (
     at_least_single,
-    bits_of,
     masked,
     narrow,
     quiet,
@@ -75,23 +73,6 @@ def relu_vjp(
     Nothing is lost; a product with the 0 would be NaN for an infinite dy.
     """
     return unchecked(relu)(x), lambda dy: (masked(dy, x > 0),)
-
-
-def relu_plan(x: Array) -> Plan:
-    """``relu`` for a given shape."""
-    y, zero = np.empty(x.shape, x.dtype), np.zeros((), x.dtype)
-    word = bits_of(x)
-    above, keep = np.empty(x.shape, np.bool_), np.empty(x.shape, word)
-
-    def forward(x: Array) -> None:
-        np.maximum(x, zero, out=y)
-
-    def backward(x: Array, dy: Array, dx: Array) -> None:
-        np.greater(x, zero, out=above)
-        np.subtract(0, above, out=keep, dtype=word)
-        np.bitwise_and(keep, dy.view(word), out=dx.view(word))
-
-    return Plan(y, forward, backward)
 
 
 @rule

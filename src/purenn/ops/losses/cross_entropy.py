@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from purenn._plan import Plan
 from purenn.contract import check_domain, check_number, rule, unchecked
 from purenn.errors import ShapeError
 from purenn.ops import _softmax
@@ -129,9 +128,6 @@ def safe_softmax_cross_entropy_vjp(
     return unchecked(softmax_cross_entropy_vjp)(logits, labels)
 
 
-_INTEGER = "softmax_cross_entropy_with_integer_labels"
-
-
 @rule
 @quiet
 def softmax_cross_entropy_with_integer_labels(
@@ -150,7 +146,7 @@ def softmax_cross_entropy_with_integer_labels(
         ShapeError: there is no such axis, or no class along it.
         DtypeError: ``axis`` is no int, tuple of ints or None.
     """
-    rows, _ = _rows(_INTEGER, logits, labels, axis)
+    rows, _ = _rows("softmax_cross_entropy_with_integer_labels", logits, labels, axis)
     return narrow(_joint(rows, labels, is_double(logits))[0], logits)
 
 
@@ -168,7 +164,7 @@ def softmax_cross_entropy_with_integer_labels_vjp(
     p − 1 = −s/(s + e) at the label, and L = log1p(s + (e − 1)) − (logit − max), where e = 1 at the
     largest: nothing cancels.
     """
-    rows, axes = _rows(_INTEGER, logits, labels, axis)
+    rows, axes = _rows("softmax_cross_entropy_with_integer_labels", logits, labels, axis)
     losses, slope, total = _joint(rows, labels, is_double(logits))
 
     def pullback(dy: Array) -> tuple[Array, None]:
@@ -199,50 +195,6 @@ def _joint(rows: Array, labels: Array, sharp: bool) -> tuple[Array, Array, Array
 @quiet
 def _over(slope: Array, dy: Array, total: Array) -> Array:
     return np.asarray(slope * (dy / total))
-
-
-def softmax_cross_entropy_with_integer_labels_plan(logits: Array, labels: Array) -> Plan | None:
-    """The same along the last axis of float32 in a matrix, for given shapes.
-
-    ``forward`` raises DomainError for a label that is no class.
-    """
-    if logits.ndim != 2 or logits.dtype != np.float32:
-        return None
-    count, classes = logits.shape
-    sizes, starts = {"classes": classes}, np.arange(0, logits.size, classes)
-    losses = np.empty(count, np.float32)
-    wide, d, e = np.empty((3, count, classes))
-    largest, its, others, total, wide_losses = np.empty((5, count))
-    columns = largest[:, np.newaxis], others[:, np.newaxis], total[:, np.newaxis]
-    top, at_label = np.empty((2, count), np.intp)
-    zero, one = np.zeros(()), np.ones(())  # NumPy takes longer with numbers that are no arrays
-
-    def forward(logits: Array, labels: Array) -> None:
-        check_domain(_INTEGER, "labels", labels, Index("classes"), sizes)
-        np.copyto(wide, logits)
-        logits.argmax(-1, top)
-        np.add(top, starts, out=top)
-        wide.take(top, None, largest, "clip")
-        np.subtract(wide, columns[0], out=d)
-        np.exp(d, out=e)
-        np.add(labels, starts, out=at_label)
-        e.take(at_label, None, its, "clip")
-        e.put(at_label, zero)
-        np.add.reduce(e, axis=-1, out=columns[1], keepdims=True)
-        np.subtract(its, one, out=total)
-        np.add(others, total, out=total)
-        np.log1p(total, out=wide_losses)
-        np.subtract(wide_losses, d.take(at_label), out=wide_losses)
-        np.copyto(losses, wide_losses, "same_kind")
-
-    def backward(logits: Array, labels: Array, dy: Array, dlogits: Array, dlabels: None) -> None:
-        np.add(others, its, out=total)
-        np.negative(others, out=others)
-        e.put(at_label, others)
-        np.divide(dy, total, out=total)
-        np.multiply(e, columns[2], out=dlogits, casting="same_kind")
-
-    return Plan(losses, forward, backward)
 
 
 def _rows(name: str, logits: Array, labels: Array, axis: Axis) -> tuple[Array, Shape]:
