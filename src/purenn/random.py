@@ -31,6 +31,7 @@ INTEGERS = ("int8", "int16", "int32", "int64", *UNSIGNED)
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = np.uint32(0x1BD11BDA)
+_FEW = 8  # counters that are encrypted one by one
 _BLOCK = 1 << 15  # counters at a time: their words stay in the cache for all 20 rounds
 
 
@@ -267,6 +268,11 @@ def _words(key: Key, count: int) -> Iterator[tuple[slice, Array, Array]]:
 
 def _encrypt(key: Key, left: Array, right: Array, scratch: Array) -> None:
     """Encrypt counters in place: their high words are in ``left``, their low words in ``right``."""
+    if left.size <= _FEW:
+        words = int(key[0]), int(key[1])
+        for i in range(left.size):
+            left[i], right[i] = _encrypted(words, int(left[i]), int(right[i]))
+        return
     schedule = key[0], key[1], key[0] ^ key[1] ^ _PARITY
     left += schedule[0]
     right += schedule[1]
@@ -280,6 +286,20 @@ def _encrypt(key: Key, left: Array, right: Array, scratch: Array) -> None:
         left += schedule[(group + 1) % 3]
         right += schedule[(group + 2) % 3]
         right += group + 1
+
+
+def _encrypted(key: tuple[int, int], left: int, right: int) -> tuple[int, int]:
+    """The same of one counter, in Python's integers: a call of NumPy takes as long as a round."""
+    schedule = *key, key[0] ^ key[1] ^ 0x1BD11BDA
+    left, right = left + schedule[0], right + schedule[1]
+    for group in range(5):
+        for rotation in _ROTATIONS[group % 2]:
+            left = (left + right) & 0xFFFFFFFF
+            right &= 0xFFFFFFFF
+            right = ((right << rotation | right >> 32 - rotation) & 0xFFFFFFFF) ^ left
+        left += schedule[(group + 1) % 3]
+        right += schedule[(group + 2) % 3] + group + 1
+    return left & 0xFFFFFFFF, right & 0xFFFFFFFF
 
 
 def _stretch(unit: Array, span: np.floating[Any], low: np.floating[Any]) -> None:
