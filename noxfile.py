@@ -118,14 +118,20 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Time every case beside its floor and its rivals: `nox -s bench -- step` for one kind."""
+    """Time every case beside its floor and its rivals, then memory and growth.
+
+    `nox -s bench -- step` times one kind, and no more.
+    """
     session.install("-e", ".[dev]", "autograd>=1.7")
     session.run("python", "-m", "benchmarks", *session.posargs)
+    if not session.posargs:
+        session.run("python", "-m", "benchmarks.memory")
+        session.run("python", "-m", "benchmarks.growth")
 
 
 @nox.session
 def bench_torch(session: nox.Session) -> None:
-    """The same with PyTorch, whose wheel is large, among the rivals."""
+    """Time the cases with PyTorch, whose wheel is large, among the rivals."""
     session.install("-e", ".[dev]", "autograd>=1.7", "torch>=2.5")
     session.run("python", "-m", "benchmarks", *session.posargs)
 

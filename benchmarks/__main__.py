@@ -57,10 +57,10 @@ def main() -> int:
         except RuntimeError as error:
             result["error"] = str(error)
         found.append(result)
-        for line in report.lines(result):
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
         if options.json is not None:
             results.write(options.json, found)
+        for line in report.lines(result):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
     report.show(found, console)
     if options.plot is not None:
         report.plot(found, options.plot)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from reference.layers import Forward, activation
@@ -42,17 +43,24 @@ def multi_head_attention(num_heads: int) -> Forward:
 
 def lstm(features: int) -> Forward:
     """As ``purenn.layers.lstm``, from zeros."""
-    return _sequence(recurrence.lstm, features, lambda h: (h, h))
+    return _sequence(recurrence.lstm_cell, features, lambda h: (h, h))
 
 
 def gru(features: int) -> Forward:
     """As ``purenn.layers.gru``, from zeros."""
-    return _sequence(recurrence.gru, features, lambda h: h)
+    return _sequence(recurrence.gru_cell, features, lambda h: h)
 
 
-def _sequence(rule: Callable[..., Any], features: int, carry: Callable[[Any], Any]) -> Forward:
+def _sequence(cell: Callable[..., Any], features: int, carry: Callable[[Any], Any]) -> Forward:
+    """By ``scan``: the loop of the reference would be compiled once for each step."""
+
     def forward(params: Any, state: Any, x: Any, key: Any = None) -> Any:
+        def step(carry: Any, inputs: Any) -> tuple[Any, Any]:
+            carry = cell(params["cell"], carry, inputs)
+            return carry, carry[-1] if isinstance(carry, tuple) else carry
+
         first = carry(jnp.zeros((*x.shape[:-2], features), x.dtype))
-        return rule(params["cell"], first, x)[1]
+        _, outputs = jax.lax.scan(step, first, jnp.moveaxis(x, -2, 0))
+        return jnp.moveaxis(outputs, 0, -2)
 
     return forward

@@ -61,9 +61,9 @@ def jitted(make: Callable[[Any], Any], shape: tuple[int, ...], arrays: Any, devi
     optimizer = optax.adam(RATE)
     objective = reference.training.objective(make(jax_layers), loss)
     step = jax.jit(reference.training.train_step(objective, optimizer), donate_argnums=0)
-    params, state, _ = make(layers).init(random.key(0), shape)
+    same = training.init_state(make(layers), optimizers.adam(RATE), random.key(0), shape)
     start = reference.training.TrainState(
-        params, state, optimizer.init(params), random.key(1), np.int32(0)
+        same.params, same.state, optimizer.init(same.params), same.key, np.int32(0)
     )
     now, batch = on_jax.put((start, arrays), device)
 
@@ -108,7 +108,8 @@ def autograd_step(widths: Widths, arrays: Any) -> Run:
     import autograd.numpy as anp
     from autograd import value_and_grad
 
-    params, _, _ = dense(layers, widths).init(random.key(0), (widths[0],))
+    model, start = dense(layers, widths), random.key(0)
+    params = training.init_state(model, optimizers.adam(RATE), start, widths[:1]).params
     names = [*params]
     leaves = [params[name][leaf] for name in names for leaf in ("kernel", "bias")]
     inputs, labels = arrays
@@ -128,7 +129,7 @@ def autograd_step(widths: Widths, arrays: Any) -> Run:
     square = [np.zeros_like(leaf) for leaf in leaves]
     count = 0
 
-    def run() -> None:
+    def run() -> Any:
         nonlocal count
         _, grads = both(leaves)
         count += 1
@@ -137,6 +138,7 @@ def autograd_step(widths: Widths, arrays: Any) -> Run:
             square[i] = 0.999 * square[i] + 0.001 * g**2
             m, v = mean[i] / (1 - 0.9**count), square[i] / (1 - 0.999**count)
             leaves[i] = leaves[i] - RATE * m / (np.sqrt(v) + 1e-8)
+        return leaves
 
     return run
 

@@ -37,7 +37,8 @@ def layer(make: Callable[[Any], Any], shape: tuple[int, ...]) -> Rivals:
     model = make(layers)
     params, state, _ = model.init(random.key(0), shape[1:])
     key = random.key(1) if model.stochastic else None
-    dy = np.ones_like(model.vjp(params, state, x, key)[0])
+    y = model.vjp(params, state, x, key)[0]
+    dy = np.random.default_rng(1).normal(size=y.shape).astype(y.dtype)
 
     def ours() -> Any:
         y, pullback, _ = model.vjp(params, state, x, key)
