@@ -25,14 +25,17 @@ def answer(*arguments: str, cores: int) -> Any:
     variables = dict.fromkeys(_THREADS, str(cores))
     if cores == 1:
         variables["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
-    places = available()[:cores]
-    done = subprocess.run(
-        [sys.executable, "-m", *arguments],
-        env=os.environ | variables,
-        capture_output=True,
-        text=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, places),
-    )
+    every = available()
+    os.sched_setaffinity(0, every[:cores])  # which the process inherits
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", *arguments],
+            env=os.environ | variables,
+            capture_output=True,
+            text=True,
+        )
+    finally:
+        os.sched_setaffinity(0, every)
     if done.returncode < 0:
         raise RuntimeError(f"killed by {signal.Signals(-done.returncode).name}")
     if done.returncode > 0:

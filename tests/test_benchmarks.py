@@ -99,11 +99,9 @@ from benchmarks import __main__ as suite, on_jax
 first, second = jax.devices("cpu")  # the second stands for a GPU
 on_jax.devices = lambda: {"JAX jit": first, "JAX jit, GPU": second}
 for name in CASES:
-    rivals = suite.rivals(name)
-    for rival, device in on_jax.devices().items():
-        run = rivals[rival]()
-        run()
-        assert all(x.devices() == {device} for x in jax.tree.leaves(run())), (name, rival)
+    run = suite.rivals(name)["JAX jit, GPU"]()
+    run()
+    assert all(x.devices() == {second} for x in jax.tree.leaves(run())), name
 """
 
 
@@ -204,7 +202,9 @@ def test_a_process_has_its_cores_and_tells_why_it_failed(
         "import json, os\nprint('more')\n"
         f"print(json.dumps([len(os.sched_getaffinity(0)), *(os.environ[n] for n in {names})]))"
     )
+    before = processes.available()
     assert processes.answer("says", cores=1) == [1, "1", "1"]
+    assert processes.available() == before
     for code, why in (
         ("import os; os.kill(os.getpid(), 9)", "killed by SIGKILL"),
         ("raise SystemExit(3)", "exit status 3"),
@@ -260,18 +260,16 @@ def test_a_profile_counts_the_calls_of_a_run(count: int) -> None:
         for _ in range(count):
             inner()
 
-    found = profiled(run, seconds=0, most=4)
+    found = profiled(run, seconds=0)
     here = f"{__name__}.test_a_profile_counts_the_calls_of_a_run.<locals>"
     calls = {spent["function"]: spent["calls"] for spent in found}
-    assert calls == {
-        f"{here}.run": 1,
-        f"{here}.inner": count,
-        "numpy.ufunc.reduce": count,
-        "builtins.sorted": count,
-    } or {f"{here}.inner", "numpy.ufunc.reduce"} <= set(calls)
+    assert calls[f"{here}.run"] == 1
+    for name in (f"{here}.inner", "numpy.ufunc.reduce", "builtins.sorted"):
+        assert calls[name] == count
     shares = [spent["share"] for spent in found]
     assert shares == sorted(shares, reverse=True)
-    assert 0 < sum(shares) <= 1
+    assert 0 < sum(shares) <= 1 + 1e-9
+    assert len(profiled(run, seconds=0, most=2)) == 2
 
 
 @pytest.mark.usefixtures("unannotated")
