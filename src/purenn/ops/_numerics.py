@@ -38,10 +38,12 @@ def is_double(x: Array) -> bool:
 
 def narrow(y: Values, like: Array) -> Array:
     """``y`` rounded to the dtype of ``like``; an array, also where NumPy gave a scalar."""
-    if type(y) is np.ndarray and y.dtype is like.dtype:
-        return y
-    with np.errstate(over="ignore", under="ignore"):
-        return np.asarray(y, like.dtype)
+    return y if type(y) is np.ndarray and y.dtype is like.dtype else _rounded(y, like.dtype)
+
+
+@np.errstate(over="ignore", under="ignore")
+def _rounded(y: Values, dtype: np.dtype[Any]) -> Array:
+    return np.asarray(y, dtype)
 
 
 def negative_half(x: Values, bound: float = 1500.0) -> Values:

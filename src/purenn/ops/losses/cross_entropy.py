@@ -168,8 +168,7 @@ def softmax_cross_entropy_with_integer_labels_vjp(
     losses, slope, total = _joint(rows, labels, is_double(logits))
 
     def pullback(dy: Array) -> tuple[Array, None]:
-        dlogits = _over(slope, widen(dy)[..., np.newaxis], total)
-        return narrow(from_lanes(dlogits, logits, axes), logits), None
+        return from_lanes(_over(slope, dy, total), logits, axes), None
 
     return narrow(losses, logits), pullback
 
@@ -177,6 +176,24 @@ def softmax_cross_entropy_with_integer_labels_vjp(
 @quiet
 def _joint(rows: Array, labels: Array, sharp: bool) -> tuple[Array, Array, Array]:
     """The losses, and p − onehot as a quotient: both are ready at once."""
+    if rows.size <= _BLOCK:
+        return _joint_of_few(widen(rows), labels, sharp)
+    logits, its_labels = rows.reshape(-1, rows.shape[-1]), labels.reshape(-1)
+    slope = np.empty(logits.shape, widen(logits[:0]).dtype)
+    losses, total = np.empty((2, len(logits)), slope.dtype)
+    count = max(1, _BLOCK // logits.shape[1])
+    for start in range(0, len(logits), count):
+        its = slice(start, start + count)
+        losses[its], slope[its], total[its, np.newaxis] = _joint_of_few(
+            widen(logits[its]), its_labels[its], sharp
+        )
+    return losses.reshape(labels.shape), slope.reshape(rows.shape), total.reshape(*labels.shape, 1)
+
+
+_BLOCK = 2**16  # entries whose exponentials stay in the cache until their sum is known
+
+
+def _joint_of_few(rows: Array, labels: Array, sharp: bool) -> tuple[Array, Array, Array]:
     d, lost, _ = _softmax.below_maximum(rows, sharp)
     e = np.exp(d)
     if sharp:
@@ -192,9 +209,12 @@ def _joint(rows: Array, labels: Array, sharp: bool) -> tuple[Array, Array, Array
     return losses[..., 0], e, others + its
 
 
-@quiet
+@np.errstate(all="ignore")
 def _over(slope: Array, dy: Array, total: Array) -> Array:
-    return np.asarray(slope * (dy / total))
+    """dL·slope/total, rounded to the dtype of dL."""
+    dlogits = np.empty(slope.shape, dy.dtype)
+    row = widen(dy)[..., np.newaxis] / total
+    return np.multiply(slope, row, out=dlogits, casting="same_kind")
 
 
 def _rows(name: str, logits: Array, labels: Array, axis: Axis) -> tuple[Array, Shape]:
@@ -203,7 +223,7 @@ def _rows(name: str, logits: Array, labels: Array, axis: Axis) -> tuple[Array, S
     The door has seen to the values of the labels where the classes already are the last axis.
     """
     axes = nonempty_axes(name, logits, axis, "logits")
-    rows = lanes(widen(logits), axes)
+    rows = lanes(logits, axes)
     if labels.shape != rows.shape[:-1]:
         raise ShapeError(
             f"{name}: labels has shape {labels.shape}, expected that of logits without "
