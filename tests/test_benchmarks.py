@@ -260,7 +260,7 @@ def test_a_profile_counts_the_calls_of_a_run(count: int) -> None:
         for _ in range(count):
             inner()
 
-    found = profiled(run, seconds=0)
+    found = profiled(run, seconds=1e-3)
     here = f"{__name__}.test_a_profile_counts_the_calls_of_a_run.<locals>"
     calls = {spent["function"]: spent["calls"] for spent in found}
     assert calls[f"{here}.run"] == 1
