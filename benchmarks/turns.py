@@ -4,6 +4,7 @@ What is told are medians and quartiles of the ratios of neighbouring times. The 
 which compiles, is timed apart; a rival that is not installed is left out with a word.
 """
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ ImportError."""
 
 OURS = "purenn"
 LEAST = 15  # turns
+_TURN = 1e-3  # seconds at least: as in a loop, a run finds what the one before it has used
 
 
 class Measured(NamedTuple):
@@ -55,13 +57,12 @@ def measure(rivals: Rivals, seconds: float) -> Measured:
                 raise
             left_out[name] = str(error)
             runs.pop(name, None)
-    for run in runs.values():
-        run()
+    repeats = {name: max(1, math.ceil(_TURN / _timed(run))) for name, run in runs.items()}
     times: dict[str, list[float]] = {name: [] for name in runs}
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(times[OURS]) < LEAST:
         for name, run in runs.items():
-            times[name].append(_timed(run))
+            times[name].append(_timed(run, repeats[name]))
     return Measured(
         {name: float(np.median(its)) for name, its in times.items()},
         first,
@@ -71,10 +72,11 @@ def measure(rivals: Rivals, seconds: float) -> Measured:
     )  # fmt: skip
 
 
-def _timed(run: Run) -> float:
+def _timed(run: Run, repeats: int = 1) -> float:
     start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
+    for _ in range(repeats):
+        run()
+    return (time.perf_counter() - start) / repeats
 
 
 def _quartiles(ratios: Any) -> tuple[float, float, float]:

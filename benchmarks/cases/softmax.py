@@ -16,10 +16,7 @@ def rivals(batch: int, classes: int) -> Rivals:
     Two rivals go through the probabilities, and back by the Jacobian of softmax: vectorised as
     p⊙(g − ⟨p, g⟩), or formed example by example, diag(p) − ppᵀ, as textbooks do it.
     """
-    rng = np.random.default_rng(0)
-    logits = rng.normal(size=(batch, classes)).astype(np.float32)
-    labels = rng.integers(0, classes, batch)
-    share = np.full(batch, 1 / batch, np.float32)
+    logits, labels, share = _drawn(batch, classes)
 
     def joint() -> Any:
         losses, pullback = softmax_cross_entropy_with_integer_labels_vjp(logits, labels)
@@ -33,19 +30,48 @@ def rivals(batch: int, classes: int) -> Rivals:
     }
 
 
+def gradients(batch: int, classes: int) -> Rivals:
+    """The way back alone, of those that go it through arrays of NumPy: the losses are there."""
+    logits, labels, share = _drawn(batch, classes)
+    p = _softmax(logits)
+    _, pullback = softmax_cross_entropy_with_integer_labels_vjp(logits, labels)
+    return {
+        "purenn": lambda: lambda: pullback(share),
+        "separately": lambda: lambda: _back(p, _cross_entropy(p, labels, share)[1]),
+        "Jacobian per example": lambda: (
+            lambda: _back_by_jacobian(p, _cross_entropy(p, labels, share)[1])
+        ),
+    }
+
+
+def _drawn(batch: int, classes: int) -> tuple[Any, Any, Any]:
+    """Logits, labels, and the part of each loss in the mean."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(batch, classes)).astype(np.float32)
+    return logits, rng.integers(0, classes, batch), np.full(batch, 1 / batch, np.float32)
+
+
 def _separately(logits: Any, labels: Any, share: Any) -> Any:
     p = _softmax(logits)
     losses, dp = _cross_entropy(p, labels, share)
-    return losses, p * (dp - np.sum(p * dp, axis=1, keepdims=True))
+    return losses, _back(p, dp)
+
+
+def _back(p: Any, dp: Any) -> Any:
+    return p * (dp - np.sum(p * dp, axis=1, keepdims=True))
 
 
 def _by_jacobian(logits: Any, labels: Any, share: Any) -> Any:
     p = _softmax(logits)
     losses, dp = _cross_entropy(p, labels, share)
+    return losses, _back_by_jacobian(p, dp)
+
+
+def _back_by_jacobian(p: Any, dp: Any) -> Any:
     dlogits = np.empty_like(p)
     for i, (its_p, its_dp) in enumerate(zip(p, dp, strict=True)):
         dlogits[i] = (np.diag(its_p) - np.outer(its_p, its_p)) @ its_dp
-    return losses, dlogits
+    return dlogits
 
 
 def _softmax(logits: Any) -> Any:
@@ -74,6 +100,7 @@ def _jitted(logits: Any, labels: Any, share: Any, device: Any) -> Run:
 
 
 CASES = {
-    f"{batch} × {classes}": partial(rivals, batch, classes)
+    f"{batch} × {classes}{name}": partial(make, batch, classes)
     for batch, classes in ((3, 3), (128, 10), (512, 1000))
+    for name, make in (("", rivals), (", gradient", gradients))
 }

@@ -213,7 +213,7 @@ def _joint_of_few(rows: Array, labels: Array, sharp: bool) -> tuple[Array, Array
 def _over(slope: Array, dy: Array, total: Array) -> Array:
     """dL·slope/total, rounded to the dtype of dL."""
     dlogits = np.empty(slope.shape, dy.dtype)
-    row = widen(dy)[..., np.newaxis] / total
+    row = dy[..., np.newaxis] / total
     return np.multiply(slope, row, out=dlogits, casting="same_kind")
 
 
