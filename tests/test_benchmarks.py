@@ -57,7 +57,8 @@ def test_rivals_do_the_same_work(name: str) -> None:
                 run = make()
                 run()  # a step goes on from the last
                 results[rival] = jax.tree.map(np.array, run())
-    assert {OURS, "JAX jit"} <= set(results)
+    assert len(results) > 1
+    assert OURS in results
     expected = jax.tree.leaves(results.pop(OURS))
     for found in map(jax.tree.leaves, results.values()):
         for one, other in zip(found, expected, strict=True):

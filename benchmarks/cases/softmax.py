@@ -100,7 +100,7 @@ def _jitted(logits: Any, labels: Any, share: Any, device: Any) -> Run:
 
 
 CASES = {
-    f"{batch} × {classes}{name}": partial(make, batch, classes)
+    f"{name}{batch} × {classes}": partial(make, batch, classes)
     for batch, classes in ((3, 3), (128, 10), (512, 1000))
-    for name, make in (("", rivals), (", gradient", gradients))
+    for name, make in (("", rivals), ("gradient, ", gradients))
 }

@@ -100,7 +100,8 @@ def _ready(
         of_loss.forward(plan.y, targets)
         of_loss.backward(plan.y, targets, dlosses, dy, None)
         plan.backward(params, inputs, dy, grads, None)
-        return np.add.reduce(shares * losses, axis=None).astype(losses.dtype), gradient
+        total = np.add.reduce(shares * losses, axis=None)
+        return total if total.dtype is losses.dtype else total.astype(losses.dtype), gradient
 
     return run
 
