@@ -260,3 +260,37 @@ def test_what_is_large_or_cannot_be_planned_is_done_without() -> None:
         ]
         assert same(*results)
         assert objective.plans is None or not any(objective.plans._known.values())
+
+
+def log_error(outputs: Array, targets: Array) -> Array:
+    """Σ(log y − t)², of somebody who refuses what has no logarithm."""
+    return log_error_vjp(outputs, targets)[0]
+
+
+def log_error_vjp(outputs: Array, targets: Array) -> tuple[Array, Any]:
+    if not (outputs > 0).all():
+        raise DomainError("log_error: outputs are not positive")
+    off = np.log(outputs) - targets
+    return np.sum(off**2, axis=-1), lambda dy: (2 * off / outputs * dy[:, None], None)
+
+
+def test_a_loss_of_somebody_else_sees_only_outputs_of_the_model() -> None:
+    model = layers.serial(out=layers.dense(3), act=layers.softplus)
+    objective = training.objective(model, log_error)
+    params, state, _ = model.init(random.key(0), (4,))
+    targets = np.ones((6, 3), np.float32)
+    results = [objective.value_and_grad(params, state, (batch(0)[0], targets)) for _ in range(3)]
+    assert same(results[0], results[1])
+    assert same(results[0], results[2])
+
+
+def test_trees_that_stay_are_remembered_beside_one_that_is_new() -> None:
+    step = training.train_step(OBJECTIVE, adam(0.01), donate=True)
+    state = training.init_state(MODEL, adam(0.01), random.key(0), (4,))
+    for i in range(3):
+        state, _ = step(state, batch(i))
+    state = state._replace(params=tree.map(np.copy, state.params))
+    state, _ = step(state, batch(3))
+    later, _ = step(state, batch(4))
+    assert later.params is state.params
+    assert later.opt_state[0].mu is state.opt_state[0].mu

@@ -75,7 +75,7 @@ class Together(Sweep):
         self.donate, self.extra = False, {}
         self._pending = 1.0
         self._made: list[tuple[Tree, Array]] = []
-        self._renewed: list[tuple[Array, Array]] = []
+        self._renewed: list[tuple[Tree, Array, Array]] = []
         self._vector_of_params, self._known_params = self._vector(params)
 
     def each(
@@ -111,10 +111,10 @@ class Together(Sweep):
         self._settle()
         new_params = self._vector_of_params + self._g
         tree = self._tree(self._params_tree, self._known_params, new_params)
-        for old, new in self._renewed:
-            np.copyto(old, new)
+        for _, known, new in self._renewed:
+            np.copyto(known, new)
         if self._memory is not None and self._made:
-            self._memory.keep(self._made)
+            self._memory.keep(self._made + [(old, known) for old, known, _ in self._renewed])
         return tree
 
     def _apart(self, *args: Any, **kwargs: Any) -> Any:
@@ -135,7 +135,7 @@ class Together(Sweep):
     def _tree(self, old: Tree, known: Array | None, new: Array) -> Tree:
         """The tree of what has been computed."""
         if known is not None:
-            self._renewed.append((known, new))
+            self._renewed.append((old, known, new))
             return old
         tree = spread(new, self._layout)
         self._made.append((tree, new))

@@ -48,6 +48,7 @@ class Plans:
         finally:
             idle.append(ready)
 
+    @np.errstate(all="ignore")
     def make(self, params: Any, state: Any, batch: Any) -> None:
         """Make a plan for arguments that have passed all checks, unless it has been tried."""
         kinds = self._kinds(params, state, batch)
@@ -87,6 +88,7 @@ def _ready(
     plan = model.plan(params, inputs)
     if plan is None:
         return None
+    plan.forward(params, inputs)
     of_loss = _plan_of_loss(loss, plan.y, targets)
     losses = of_loss.y
     shares = np.full(losses.shape, 1 / losses.size, np.promote_types(losses.dtype, np.float32))
@@ -112,7 +114,7 @@ def _plan_of_loss(loss: Callable[..., Array], outputs: Array, targets: Array) ->
     if plan is not None:
         return plan
     loss_vjp = vjp_of(loss)
-    y = np.empty_like(loss_vjp(np.zeros_like(outputs), targets)[0])
+    y = np.empty_like(loss_vjp(outputs, targets)[0])
     pullback: Callable[[Array], tuple[Array, Any]]
 
     def forward(outputs: Array, targets: Array) -> None:
