@@ -31,7 +31,7 @@ from purenn.optimizers import (
     sgd,
     trace,
 )
-from purenn.optimizers._blocks import BLOCK
+from purenn.optimizers._blocks import BLOCK, PACK
 from tests.optimizers.problems import bits, frozen
 
 
@@ -281,7 +281,7 @@ def test_integer_parameters_are_refused(make: Any) -> None:
 
 
 def test_updates_of_many_leaves_allocate_each_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    params = {f"w{i}": np.ones((BLOCK // 32, 1)) for i in range(64)}
+    params = {f"w{i}": np.ones((PACK // 32, 1)) for i in range(64)}
     optimizer = masked(adam(0.1), lambda path: path != ("w0",))
     state, sizes, empty = optimizer.init(params), [], np.empty
 

@@ -277,8 +277,9 @@ class Sweep:
             outs += stage.new
         if len(numbers) == 1:
             arrays = [column[first] for column in (*ins, *outs)]
+            room: Array | None = None
             for parts in blocks(arrays, BLOCK // arrays[0].itemsize):
-                _work(stages, parts[: len(ins)], parts[len(ins) :], params is not None)
+                room = _work(stages, parts[: len(ins)], parts[len(ins) :], params is not None, room)
         else:
             goals: list[Array] = []
             for column in outs:
@@ -301,7 +302,13 @@ class Sweep:
                 self._leaves[i], self._is_ours[i] = outs[0][i], True
 
 
-def _work(stages: list[_Stage], ins: list[Array], outs: list[Array], is_applied: bool) -> None:
+def _work(
+    stages: list[_Stage],
+    ins: list[Array],
+    outs: list[Array],
+    is_applied: bool,
+    room: Array | None = None,
+) -> Array:
     """Take one block through all stages.
 
     Args:
@@ -310,6 +317,10 @@ def _work(stages: list[_Stage], ins: list[Array], outs: list[Array], is_applied:
             stage reads.
         outs: Where the result goes, and what each stage writes.
         is_applied: Whether the result is the sum of the two.
+        room: What the last block has been worked on in.
+
+    Returns:
+        The room for the next one.
     """
     dtype, goals = ins[0].dtype, outs
     if dtype.itemsize < 4 or True in [stage.cast for stage in stages]:
@@ -317,7 +328,9 @@ def _work(stages: list[_Stage], ins: list[Array], outs: list[Array], is_applied:
         ins = [x.astype(dtype) for x in ins]
         outs = [np.empty(x.shape, dtype) for x in outs]
     g = ins[0]
-    first, second, spare = np.empty((3, *g.shape), dtype)
+    if room is None or room.shape[1:] != g.shape or room.dtype != dtype:
+        room = np.empty((3, *g.shape), dtype)
+    first, second, spare = room
     if g.ndim == 0:
         first, second, spare = np.array(first), np.array(second), np.array(spare)
     read, written = 1 + is_applied, 1
@@ -338,3 +351,4 @@ def _work(stages: list[_Stage], ins: list[Array], outs: list[Array], is_applied:
     if goals is not outs:
         for goal, x in zip(goals, outs, strict=True):
             np.copyto(goal, x, casting="same_kind")
+    return room

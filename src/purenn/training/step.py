@@ -14,7 +14,7 @@ from purenn.optimizers import (
     GradientTransformationExtraArgs,
     apply_gradients,
 )
-from purenn.optimizers._blocks import BLOCK
+from purenn.optimizers._blocks import PACK
 from purenn.optimizers._layout import Layout
 from purenn.optimizers._together import Memory, NotTogetherError, Together
 from purenn.optimizers.base import advance, check_transformation
@@ -130,7 +130,7 @@ def train_step(
             return done
         if in_place is None:
             size = sum(np.asarray(leaf).nbytes for leaf in tree.leaves(state.params))
-            in_place = donate and size > BLOCK
+            in_place = donate and size > PACK
         key = random.fold_in(state.key, int(state.step)) if objective.stochastic else None
         (loss, new), grads = objective.value_and_grad(state.params, state.state, batch, key)
 
