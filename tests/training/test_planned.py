@@ -5,6 +5,7 @@ import threading
 from typing import Any
 
 import hypothesis.strategies as st
+import jax
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -207,11 +208,13 @@ def test_a_state_that_does_not_fit_is_refused_as_ever() -> None:
         state, _ = step(state, batch(i))
     moments, rest = state.opt_state
     small = {"out": moments.mu["out"]}
+    foreign = jax.tree.map(jax.numpy.asarray, moments.mu)
     cut = {**moments.mu, "out": {**moments.mu["out"], "bias": np.zeros(2, np.float32)}}
     bad: list[Any] = [
         state._replace(opt_state=sgd(0.1).init(state.params)),
         state._replace(opt_state=(moments._replace(mu=small), rest)),
         state._replace(opt_state=(moments._replace(nu=cut), rest)),
+        state._replace(opt_state=(moments._replace(mu=foreign), rest)),
         state._replace(opt_state=(moments._replace(count=np.array(-1, np.int32)), rest)),
         state._replace(params={"out": state.params["out"]}),
         state._replace(params={**state.params, "more": {}}),

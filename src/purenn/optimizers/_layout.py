@@ -41,7 +41,7 @@ def gathered(tree: Tree, like: Layout) -> Array:
     """
     leaves: list[Any] = [None] * len(like.spots)
     pick(like.skeleton, tree, leaves)
-    if kinds(leaves) != like.kinds:
+    if {*map(type, leaves)} != {np.ndarray} or kinds(leaves) != like.kinds:
         raise TreeError
     return joined((*leaves,))
 
