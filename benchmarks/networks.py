@@ -1,5 +1,6 @@
 """Training steps of one network in several libraries, from the same numbers."""
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -139,6 +140,55 @@ def autograd_step(widths: Widths, arrays: Any) -> Run:
             m, v = mean[i] / (1 - 0.9**count), square[i] / (1 - 0.999**count)
             leaves[i] = leaves[i] - RATE * m / (np.sqrt(v) + 1e-8)
         return leaves
+
+    return run
+
+
+def plain_step(widths: Widths, arrays: Any) -> Run:
+    """The same written down for this one network, in place, with no check: NumPy's own limit."""
+    model, start = dense(layers, widths), random.key(0)
+    params = training.init_state(model, optimizers.adam(RATE), start, widths[:1]).params
+    leaves = [params[name][leaf].copy() for name in params for leaf in ("kernel", "bias")]
+    mean = [np.zeros_like(leaf) for leaf in leaves]
+    square = [np.zeros_like(leaf) for leaf in leaves]
+    inputs, labels = arrays
+    rows, depth, count, loss = np.arange(len(labels)), len(widths) - 1, 0, 0.0
+
+    def run() -> Any:
+        nonlocal count, loss
+        x = [inputs]
+        for i in range(depth):
+            y = x[-1] @ leaves[2 * i]
+            y += leaves[2 * i + 1]
+            x.append(np.maximum(y, 0, out=y) if i < depth - 1 else y)
+        p = x.pop().astype(np.float64)
+        p -= p.max(axis=1, keepdims=True)
+        np.exp(p, out=p)
+        p /= p.sum(axis=1, keepdims=True)
+        loss = -np.log(p[rows, labels]).mean()
+        p[rows, labels] -= 1
+        p /= len(labels)
+        dy, grads = p.astype(np.float32), [*leaves]
+        for i in reversed(range(depth)):
+            grads[2 * i], grads[2 * i + 1] = x[i].T @ dy, dy.sum(axis=0)
+            if i:
+                dy = dy @ leaves[2 * i].T
+                dy *= x[i] > 0
+        count += 1
+        c = math.sqrt(1 - 0.999**count)
+        rate, eps = RATE * c / (1 - 0.9**count), 1e-8 * c
+        for leaf, m, v, g in zip(leaves, mean, square, grads, strict=True):
+            m *= 0.9
+            m += 0.1 * g
+            v *= 0.999
+            g *= g
+            v += 0.001 * g
+            u = np.sqrt(v)
+            u += eps
+            np.divide(m, u, out=u)
+            u *= rate
+            leaf -= u
+        return [leaves[i ^ 1] for i in range(len(leaves))]  # as trees have them: bias, kernel
 
     return run
 

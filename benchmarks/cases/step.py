@@ -25,6 +25,7 @@ def rivals(widths: networks.Widths, size: int) -> Rivals:
         "purenn": lambda: networks.ours(make, shape, arrays, donate=True),
         "purenn, arrays kept": lambda: networks.ours(make, shape, arrays),
         "bare products": lambda: networks.bare_products(widths, size),
+        "plain NumPy": lambda: networks.plain_step(widths, arrays),
         **on_jax.rivals(partial(networks.jitted, make, shape, arrays)),
         "PyTorch": lambda: networks.torch_step(widths, arrays),
         "PyTorch compiled": lambda: networks.torch_step(widths, arrays, compiled=True),

@@ -115,14 +115,13 @@ def _coefficients() -> list[float]:
 def masked(x: Values, condition: Values) -> Values:
     """x where the condition holds, else 0, also for an infinite x.
 
-    Its bits are masked: where conditions come in no order, ``numpy.where`` takes eight times as
-    long, for it branches.
+    Its bits are multiplied, as an integer: where conditions come in no order, ``numpy.where`` takes
+    ten times as long, for it branches.
     """
     if x.ndim == 0 or np.shape(condition) != x.shape:
         return np.where(condition, x, np.zeros((), x.dtype))
     word = bits_of(x)
-    keep = np.subtract(0, condition, dtype=word)
-    return np.asarray(np.bitwise_and(keep, x.view(word), out=keep).view(x.dtype))
+    return np.asarray(np.multiply(condition.astype(word), x.view(word)).view(x.dtype))
 
 
 def bits_of(x: Values) -> np.dtype[Any]:

@@ -79,8 +79,8 @@ def relu_plan(x: Array) -> Plan:
 
     def backward(x: Array, dy: Array, dx: Array) -> None:
         np.greater(x, zero, out=above)
-        np.subtract(0, above, out=keep, dtype=word)
-        np.bitwise_and(keep, dy.view(word), out=dx.view(word))
+        np.copyto(keep, above)
+        np.multiply(keep, dy.view(word), out=dx.view(word))
 
     return Plan(y, forward, backward)
 
