@@ -109,10 +109,7 @@ def autograd_step(widths: Widths, arrays: Any) -> Run:
     import autograd.numpy as anp
     from autograd import value_and_grad
 
-    model, start = dense(layers, widths), random.key(0)
-    params = training.init_state(model, optimizers.adam(RATE), start, widths[:1]).params
-    names = [*params]
-    leaves = [params[name][leaf] for name in names for leaf in ("kernel", "bias")]
+    leaves = _leaves(widths)
     inputs, labels = arrays
     hot = np.eye(widths[-1], dtype=np.float32)[labels]
 
@@ -144,11 +141,16 @@ def autograd_step(widths: Widths, arrays: Any) -> Run:
     return run
 
 
-def plain_step(widths: Widths, arrays: Any) -> Run:
-    """The same written down for this one network, in place, with no check: NumPy's own limit."""
+def _leaves(widths: Widths) -> list[Any]:
+    """Kernels and biases in turn, those that ours starts from."""
     model, start = dense(layers, widths), random.key(0)
     params = training.init_state(model, optimizers.adam(RATE), start, widths[:1]).params
-    leaves = [params[name][leaf].copy() for name in params for leaf in ("kernel", "bias")]
+    return [params[name][leaf] for name in params for leaf in ("kernel", "bias")]
+
+
+def plain_step(widths: Widths, arrays: Any) -> Run:
+    """The same written down for this one network, in place, with no check: NumPy's own limit."""
+    leaves = _leaves(widths)
     mean = [np.zeros_like(leaf) for leaf in leaves]
     square = [np.zeros_like(leaf) for leaf in leaves]
     inputs, labels = arrays

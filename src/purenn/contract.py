@@ -75,20 +75,13 @@ def rule(function: Callable[P, R]) -> Callable[P, R]:
         if kinds is not None:
             remember(known, kinds, sizes)
 
-    if name.endswith("_vjp"):
+    is_vjp = name.endswith("_vjp")
 
-        @functools.wraps(function)
-        def door(*args: Any, **kwargs: Any) -> Any:
-            let_in(args, kwargs)
-            y, pullback = cast(Any, function(*args, **kwargs))
-            return guarded(name, y, pullback)
-
-    else:
-
-        @functools.wraps(function)
-        def door(*args: Any, **kwargs: Any) -> Any:
-            let_in(args, kwargs)
-            return function(*args, **kwargs)
+    @functools.wraps(function)
+    def door(*args: P.args, **kwargs: P.kwargs) -> R:
+        let_in(args, kwargs)
+        out = function(*args, **kwargs)
+        return cast(R, guarded(name, *cast(Any, out))) if is_vjp else out
 
     return door
 

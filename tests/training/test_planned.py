@@ -41,6 +41,12 @@ def batch(seed: int, size: int = 6, features: int = 4, dtype: Any = np.float32) 
     return rng.normal(size=(size, features)).astype(dtype), rng.integers(0, 3, size)
 
 
+def refusal(step: Any, state: Any, batch: Any) -> tuple[type, str]:
+    with pytest.raises((DomainError, ShapeError, DtypeError, TreeError)) as refused:
+        step(state, batch)
+    return refused.type, str(refused.value)
+
+
 def without_plans(objective: training.Objective) -> training.Objective:
     """A model that has none is computed by its ``vjp``."""
     assert objective.plans is not None
@@ -189,12 +195,7 @@ def test_a_batch_that_does_not_fit_is_refused_as_ever_and_nothing_is_lost() -> N
         (x.tolist(), labels), (x, labels, np.ones(5, np.float32)),
     ]  # fmt: skip
     for one in bad:
-        refusals = []
-        for call in (plain, step):
-            with pytest.raises((DomainError, ShapeError, DtypeError, TreeError)) as refused:
-                call(state, one)
-            refusals.append((refused.type, str(refused.value)))
-        assert refusals[0] == refusals[1]
+        assert refusal(step, state, one) == refusal(plain, state, one)
         assert same(state, before)
     assert same(step(state, (x, labels))[0], plain(before, (x, labels))[0])
 
@@ -220,12 +221,7 @@ def test_a_state_that_does_not_fit_is_refused_as_ever() -> None:
         state._replace(params={**state.params, "more": {}}),
     ]
     for one in bad:
-        refusals = []
-        for call in (plain, step):
-            with pytest.raises((DomainError, ShapeError, DtypeError, TreeError)) as refused:
-                call(one, batch(0))
-            refusals.append((refused.type, str(refused.value)))
-        assert refusals[0] == refusals[1]
+        assert refusal(step, one, batch(0)) == refusal(plain, one, batch(0))
 
 
 def test_threads_do_not_disturb_each_other() -> None:

@@ -90,11 +90,11 @@ def softmax_cross_entropy_with_integer_labels_plan(logits: Array, labels: Array)
 
     ``forward`` raises DomainError for a label that is no class.
     """
-    if logits.ndim != 2 or logits.dtype != np.float32 or not labels.dtype.isnative:
+    if logits.ndim != 2 or logits.dtype != np.float32:
         return None
-    name = "softmax_cross_entropy_with_integer_labels"
+    name, in_range = "softmax_cross_entropy_with_integer_labels", Index("classes")
     count, classes = logits.shape
-    starts, unsigned = np.arange(0, logits.size, classes), np.dtype(f"u{labels.itemsize}")
+    sizes, starts = {"classes": classes}, np.arange(0, logits.size, classes)
     losses = np.empty(count, np.float32)
     wide, d, e = np.empty((3, count, classes))
     largest, its, others, total, wide_losses = np.empty((5, count))
@@ -103,8 +103,7 @@ def softmax_cross_entropy_with_integer_labels_plan(logits: Array, labels: Array)
     zero, one = np.zeros(()), np.ones(())  # NumPy takes longer with numbers that are no arrays
 
     def forward(logits: Array, labels: Array) -> None:
-        if np.maximum.reduce(labels.view(unsigned), axis=None) >= classes:
-            check_domain(name, "labels", labels, Index("classes"), {"classes": classes})
+        check_domain(name, "labels", labels, in_range, sizes)
         np.copyto(wide, logits)
         logits.argmax(-1, top)
         np.add(top, starts, out=top)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from purenn.contract import kinds_of
 from purenn.errors import TreeError
 from purenn.optimizers._blocks import Kinds, joined, kinds
 from purenn.optimizers._skeleton import filled, numbered, pick
@@ -37,11 +38,11 @@ def gathered(tree: Tree, like: Layout) -> Array:
     """The vector of a tree, read-only.
 
     Raises:
-        TreeError, KeyError, AttributeError: the tree does not fit.
+        TreeError, KeyError: the tree does not fit.
     """
     leaves: list[Any] = [None] * len(like.spots)
     pick(like.skeleton, tree, leaves)
-    if {*map(type, leaves)} != {np.ndarray} or kinds(leaves) != like.kinds:
+    if kinds_of(leaves) != like.kinds:
         raise TreeError
     return joined((*leaves,))
 

@@ -129,7 +129,7 @@ class Together(Sweep):
             return known, known
         try:
             return gathered(tree, self._layout), None
-        except (TreeError, KeyError, AttributeError):
+        except (TreeError, KeyError):
             raise NotTogetherError from None
 
     def _tree(self, old: Tree, known: Array | None, new: Array) -> Tree:
