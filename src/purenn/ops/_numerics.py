@@ -51,7 +51,7 @@ def negative_half(x: Values, bound: float = 1500.0) -> Values:
 
     From −1455 on eⁿ is 0 times any float64, so that farther out nothing changes.
     """
-    return -np.minimum(np.abs(widen(x)), bound)
+    return widen(-np.minimum(np.abs(x), bound))
 
 
 def decay(scale: Values | float, u: Values, fine: Values | None = None) -> Values:
@@ -60,20 +60,32 @@ def decay(scale: Values | float, u: Values, fine: Values | None = None) -> Value
     Right also where e^u alone would be subnormal and the product is not, as x·e^x at −714 in
     float64: e^u then enters as two factors.
     """
-    normal = _NORMAL[u.dtype]
     with np.errstate(over="ignore", invalid="ignore"):
-        y: Values = scale * np.exp(np.maximum(u, normal))
-        if np.fmin.reduce(u, axis=None, initial=0.0) < normal:
-            y = y * np.exp(np.minimum(u - normal, 0.0))
+        if is_deep(u):
+            normal = _NORMAL[u.dtype]
+            y = scale * np.exp(np.maximum(u, normal)) * np.exp(np.minimum(u - normal, 0.0))
+        else:
+            y = scale * np.exp(u)
         return y if fine is None else y * np.exp(fine)
+
+
+def decay_of(scale: Values, u: Values) -> tuple[Values, Values]:
+    """scale·eᵘ as ``decay`` has it, and eᵘ."""
+    e = np.exp(u)
+    return (decay(scale, u) if is_deep(u) else scale * e), e
+
+
+def is_deep(u: Values) -> bool:
+    """Whether some e^u may be subnormal, or 0."""
+    return bool(np.fmin.reduce(u, axis=None, initial=0.0) < _NORMAL[u.dtype])
 
 
 def of_product(linear: Callable[[Values], Values], a: Values, b: Values | float) -> Values:
     """linear(a·b), for a function that makes it smaller, also where a·b alone overflows."""
     with np.errstate(over="ignore", invalid="ignore"):
         ab = a * b
-        lost = np.isinf(ab) & np.isfinite(a) & np.isfinite(b)
-        if not np.any(lost):
+        infinite = np.isinf(ab)
+        if not infinite.any() or not np.any(lost := infinite & np.isfinite(a) & np.isfinite(b)):
             return linear(ab)
         half = np.where(lost, a.dtype.type(2.0 ** -(np.finfo(a.dtype).maxexp // 2)), 1)
         return np.asarray(linear((a * half) * (b * half)) / half / half)
@@ -82,12 +94,16 @@ def of_product(linear: Callable[[Values], Values], a: Values, b: Values | float)
 def scaled_sigmoid(scale: Values | float, x: Values) -> Values:
     """scale·σ(x): scale·(eⁿ or 1)/(1 + eⁿ) with n = −|x|."""
     n = negative_half(x)
-    return np.asarray(np.where(x > 0, scale, decay(scale, n)) / (1 + np.exp(n)))
+    e = np.exp(n)
+    if is_deep(n):
+        return np.asarray(np.where(x > 0, scale, decay(scale, n)) / (1 + e))
+    return np.asarray(scale * np.maximum(e, x > 0, dtype=e.dtype) / (1 + e))
 
 
 def scaled_sigmoid_slope(scale: Values, n: Values) -> Values:
     """scale·σ′(n) = scale·eⁿ/(1 + eⁿ)² for n ≤ 0."""
-    return np.asarray(decay(scale, n) / np.square(1 + np.exp(n)))
+    scaled, e = decay_of(scale, n)
+    return np.asarray(scaled / np.square(1 + e))
 
 
 def above_tangent(u: Values) -> Values:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from purenn.contract import check_number, rule, unchecked
+from purenn.ops._elementwise import elementwise
 from purenn.ops._numerics import decay, difference, masked, narrow, of_product, product, widen
 from purenn.typing import Annotated, Array, Float, OneOf, Pullback, Values
 
@@ -22,6 +23,7 @@ _R = (2.0, 1.0, 0.3, 7.0)
 
 
 @rule
+@elementwise
 def eru(
     x: Float[Array, "*shape"], *, r: Annotated[float | int, OneOf(*_R)]
 ) -> Float[Array, "*shape"]:
@@ -47,6 +49,7 @@ def eru(
 
 
 @rule
+@elementwise
 def eru_vjp(
     x: Float[Array, "*shape"], *, r: Annotated[float | int, OneOf(*_R)]
 ) -> tuple[Float[Array, "*shape"], Pullback]:
@@ -69,6 +72,7 @@ def eru_vjp(
 
 
 @rule
+@elementwise
 def oru(
     x: Float[Array, "*shape"], *, r: Annotated[float | int, OneOf(*_R)]
 ) -> Float[Array, "*shape"]:
@@ -88,6 +92,7 @@ def oru(
 
 
 @rule
+@elementwise
 def oru_vjp(
     x: Float[Array, "*shape"], *, r: Annotated[float | int, OneOf(*_R)]
 ) -> tuple[Float[Array, "*shape"], Pullback]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from purenn.contract import check_number, rule, unchecked
 from purenn.errors import DomainError
+from purenn.ops._elementwise import elementwise
 from purenn.ops._numerics import (
     above_tangent_series,
     decay,
@@ -36,6 +37,7 @@ __all__ = [
 
 
 @rule
+@elementwise
 def elu(
     x: Float[Array, "*shape"], *, alpha: Annotated[float | int, OneOf(1.0, 0.3, 5.0)] = 1.0
 ) -> Float[Array, "*shape"]:
@@ -48,6 +50,7 @@ def elu(
 
 
 @rule
+@elementwise
 def elu_vjp(
     x: Float[Array, "*shape"], *, alpha: Annotated[float | int, OneOf(1.0, 0.3, 5.0)] = 1.0
 ) -> tuple[Float[Array, "*shape"], Pullback]:
@@ -65,6 +68,7 @@ def elu_vjp(
 
 
 @rule
+@elementwise
 def selu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """λ·elu(x, α) with λ = 1.0507…, α = 1.6732… (Klambauer et al. 2017, arXiv:1706.02515).
 
@@ -74,6 +78,7 @@ def selu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 @rule
+@elementwise
 def selu_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullback]:
     """``selu`` with its pullback.
 
@@ -92,19 +97,21 @@ _LAMBDA_ALPHA = 1.7580993408473768
 
 
 def _two_sided(x: Array, right: float, left: float) -> Values:
-    wide = widen(x)
+    """right·x above 0 and left·(eˣ − 1) below: there the other term is 0."""
+    above, below = widen(np.maximum(x, 0)), widen(np.minimum(x, 0))
     with np.errstate(over="ignore"):
-        return np.where(wide > 0, right * wide, left * np.expm1(np.minimum(wide, 0)))
+        return np.asarray(right * above + left * np.expm1(below))
 
 
 def _two_sided_slope(dy: Array, x: Array, right: float, left: float) -> Values:
-    wide, n = widen(dy), np.minimum(widen(x), 0)
+    wide, n = widen(dy), widen(np.minimum(x, 0))
     beside = of_product(lambda scale: decay(scale, n), wide, left)
     with np.errstate(over="ignore"):
         return np.where(x > 0, right * wide, beside)
 
 
 @rule
+@elementwise
 def celu(
     x: Float[Array, "*shape"], *, alpha: Annotated[float | int, OneOf(1.0, 0.3, 5.0)] = 1.0
 ) -> Float[Array, "*shape"]:
@@ -121,6 +128,7 @@ def celu(
 
 
 @rule
+@elementwise
 def celu_vjp(
     x: Float[Array, "*shape"], *, alpha: Annotated[float | int, OneOf(1.0, 0.3, 5.0)] = 1.0
 ) -> tuple[Float[Array, "*shape"], Pullback]:

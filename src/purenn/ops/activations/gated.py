@@ -9,8 +9,10 @@ import numpy as np
 from purenn.contract import rule, unchecked
 from purenn.errors import ShapeError
 from purenn.ops._axes import axis_of
+from purenn.ops._elementwise import elementwise
 from purenn.ops._numerics import (
     decay,
+    decay_of,
     narrow,
     negative_half,
     of_product,
@@ -25,13 +27,15 @@ __all__ = ["glu", "glu_vjp", "mish", "mish_vjp", "silu", "silu_vjp"]
 
 
 @rule
+@elementwise
 def silu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """x·σ(x), also called swish (Hendrycks & Gimpel 2016, arXiv:1606.08415).
 
     silu(x) = max(x, 0) + silu(−|x|).
     """
     n = negative_half(x)
-    return narrow(np.maximum(widen(x), 0) + decay(n, n) / (1 + np.exp(n)), x)
+    left, e = decay_of(n, n)
+    return narrow(np.maximum(widen(x), 0) + left / (1 + e), x)
 
 
 _SILU_ROOT = (-1.2784645427610737, -1.0946994183093437e-16)
@@ -39,6 +43,7 @@ _SILU_EXP_ROOT = 0.2784645427610738
 
 
 @rule
+@elementwise
 def silu_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullback]:
     """``silu`` with its pullback.
 
@@ -60,6 +65,7 @@ def silu_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullbac
 
 
 @rule
+@elementwise
 def mish(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """x·tanh(softplus(x)) (Misra 2019, arXiv:1908.08681).
 
@@ -68,8 +74,7 @@ def mish(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     most 2/5 of e, and so are its roundings.
     """
     n = negative_half(x)
-    e = np.exp(n)
-    left = decay(n, n)
+    left, e = decay_of(n, n)
     left -= left * (e * (1 + e) / (2 + 2 * e + e * e))
     right = widen(x) * ((1 + 2 * e) / (1 + 2 * e + 2 * e * e))
     return narrow(np.where(x > 0, right, left), x)
@@ -80,6 +85,7 @@ _MISH_EXP_ROOT = 0.3034825352815289
 
 
 @rule
+@elementwise
 def mish_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullback]:
     """``mish`` with its pullback.
 

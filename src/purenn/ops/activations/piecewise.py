@@ -5,6 +5,7 @@ import numpy as np
 from purenn.contract import check_broadcasts, check_integer, check_number, rule, unchecked
 from purenn.errors import ShapeError
 from purenn.ops._axes import axis_of
+from purenn.ops._elementwise import elementwise
 from purenn.ops._numerics import (
     at_least_single,
     masked,
@@ -76,12 +77,14 @@ def relu_vjp(
 
 
 @rule
+@elementwise
 def relu6(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """min(max(x, 0), 6) (Krizhevsky 2010, "Convolutional deep belief networks on CIFAR-10")."""
     return narrow(np.clip(at_least_single(x), 0, 6), x)
 
 
 @rule
+@elementwise
 def relu6_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullback]:
     """``relu6`` with its pullback.
 
@@ -91,6 +94,7 @@ def relu6_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullba
 
 
 @rule
+@elementwise
 def leaky_relu(
     x: Float[Array, "*shape"], *, negative_slope: float | int = 0.01
 ) -> Float[Array, "*shape"]:
@@ -99,10 +103,11 @@ def leaky_relu(
     Raises DomainError where ``negative_slope`` is not finite, DtypeError where it is no number.
     """
     slope = check_number("leaky_relu", "negative_slope", negative_slope)
-    return narrow(_times(widen(x), np.where(x >= 0, 1, slope)), x)
+    return narrow(widen(np.maximum(x, 0)) + _times(widen(np.minimum(x, 0)), slope), x)
 
 
 @rule
+@elementwise
 def leaky_relu_vjp(
     x: Float[Array, "*shape"], *, negative_slope: float | int = 0.01
 ) -> tuple[Float[Array, "*shape"], Pullback]:
@@ -119,7 +124,7 @@ def leaky_relu_vjp(
     return unchecked(leaky_relu)(x, negative_slope=negative_slope), pullback
 
 
-def _times(x: Values, slope: Values) -> Values:
+def _times(x: Values, slope: Values | float) -> Values:
     with np.errstate(over="ignore", invalid="ignore"):
         return np.asarray(x * slope)
 
@@ -267,12 +272,14 @@ def heaviside_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pu
 
 
 @rule
+@elementwise
 def hard_tanh(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """min(max(x, −1), 1) (Collobert 2004, "Large scale machine learning")."""
     return narrow(np.clip(at_least_single(x), -1, 1), x)
 
 
 @rule
+@elementwise
 def hard_tanh_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullback]:
     """``hard_tanh`` with its pullback.
 
@@ -283,6 +290,7 @@ def hard_tanh_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pu
 
 
 @rule
+@elementwise
 def hard_sigmoid(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """relu6(x + 3)/6 = min(max(x + 3, 0), 6)/6, as ``jax.nn.hard_sigmoid`` (Howard et al. 2019).
 
@@ -292,6 +300,7 @@ def hard_sigmoid(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 @rule
+@elementwise
 def hard_sigmoid_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullback]:
     """``hard_sigmoid`` with its pullback.
 
@@ -305,6 +314,7 @@ def hard_sigmoid_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"],
 
 
 @rule
+@elementwise
 def hard_silu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """x·hard_sigmoid(x), also called hard_swish (Howard et al. 2019, arXiv:1905.02244)."""
     wide = at_least_single(x)
@@ -312,6 +322,7 @@ def hard_silu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 @rule
+@elementwise
 def hard_silu_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullback]:
     """``hard_silu`` with its pullback.
 
@@ -329,6 +340,7 @@ def hard_silu_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pu
 
 
 @rule
+@elementwise
 def sparse_plus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """0 for x ≤ −1, (x + 1)²/4 between, x for x ≥ 1: softplus with a true zero.
 
@@ -339,6 +351,7 @@ def sparse_plus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 @rule
+@elementwise
 def sparse_plus_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullback]:
     """``sparse_plus`` with its pullback.
 
@@ -355,12 +368,14 @@ def sparse_plus_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], 
 
 
 @rule
+@elementwise
 def sparse_sigmoid(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """0 for x ≤ −1, (x + 1)/2 between, 1 for x ≥ 1 (Blondel et al. 2019, arXiv:1901.02324, 6.2)."""
     return narrow((np.clip(at_least_single(x), -1, 1) + 1) / 2, x)
 
 
 @rule
+@elementwise
 def sparse_sigmoid_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullback]:
     """``sparse_sigmoid`` with its pullback.
 

@@ -8,6 +8,7 @@ f(x) = x + f(−x), hence f′(x) = 1 − f′(−x).
 import numpy as np
 
 from purenn.contract import check_number, rule, unchecked
+from purenn.ops._elementwise import elementwise
 from purenn.ops._numerics import (
     narrow,
     negative_half,
@@ -36,12 +37,14 @@ __all__ = [
 
 
 @rule
+@elementwise
 def sigmoid(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Logistic function σ(x) = 1/(1 + e⁻ˣ), without overflow for either sign."""
     return narrow(scaled_sigmoid(1.0, x), x)
 
 
 @rule
+@elementwise
 def sigmoid_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullback]:
     """``sigmoid`` with its pullback.
 
@@ -57,12 +60,14 @@ def sigmoid_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pull
 
 
 @rule
+@elementwise
 def tanh(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Hyperbolic tangent."""
     return narrow(np.tanh(widen(x)), x)
 
 
 @rule
+@elementwise
 def tanh_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullback]:
     """``tanh`` with its pullback.
 
@@ -77,6 +82,7 @@ def tanh_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullbac
 
 
 @rule
+@elementwise
 def soft_sign(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """x/(1 + |x|), an algebraic tanh (Turian, Bergstra & Bengio 2009, NAACL).
 
@@ -91,6 +97,7 @@ _FAR = 1e30
 
 
 @rule
+@elementwise
 def soft_sign_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullback]:
     """``soft_sign`` with its pullback.
 
@@ -107,6 +114,7 @@ def soft_sign_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pu
 
 
 @rule
+@elementwise
 def softplus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """log(1 + eˣ) = max(x, 0) + log1p(e⁻ˡˣˡ), without overflow (Dugas et al. 2000, NIPS 13)."""
     wide = widen(x)
@@ -114,6 +122,7 @@ def softplus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 @rule
+@elementwise
 def softplus_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullback]:
     """``softplus`` with its pullback.
 
@@ -128,12 +137,14 @@ def softplus_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pul
 
 
 @rule
+@elementwise
 def log_sigmoid(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """log σ(x) = −softplus(−x): it keeps its digits where σ(x) rounds to 1 and its log to 0."""
     return np.asarray(-unchecked(softplus)(np.asarray(-x)))
 
 
 @rule
+@elementwise
 def log_sigmoid_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pullback]:
     """``log_sigmoid`` with its pullback.
 
@@ -145,6 +156,7 @@ def log_sigmoid_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], 
 
 
 @rule
+@elementwise
 def squareplus(
     x: Float[Array, "*shape"], *, b: Annotated[float | int, OneOf(4.0, 0.5)] = 4.0
 ) -> Float[Array, "*shape"]:
@@ -160,6 +172,7 @@ def squareplus(
 
 
 @rule
+@elementwise
 def squareplus_vjp(
     x: Float[Array, "*shape"], *, b: Annotated[float | int, OneOf(4.0, 0.5)] = 4.0
 ) -> tuple[Float[Array, "*shape"], Pullback]:

@@ -7,6 +7,7 @@ examples, pair by pair.
 import numpy as np
 
 from purenn.contract import rule, unchecked
+from purenn.ops._elementwise import elementwise
 from purenn.ops._numerics import difference, narrow, quiet, widen
 from purenn.ops.activations import softplus, softplus_vjp
 from purenn.typing import Array, Float, Pullback, Values
@@ -28,6 +29,7 @@ __all__ = [
 
 
 @rule
+@elementwise
 @quiet
 def least_squares_discriminator_loss(
     real_scores: Float[Array, "*shape"], fake_scores: Float[Array, "*shape"]
@@ -42,6 +44,7 @@ def least_squares_discriminator_loss(
 
 
 @rule
+@elementwise
 def least_squares_discriminator_loss_vjp(
     real_scores: Float[Array, "*shape"], fake_scores: Float[Array, "*shape"]
 ) -> tuple[Float[Array, "*shape"], Pullback]:
@@ -60,6 +63,7 @@ def least_squares_discriminator_loss_vjp(
 
 
 @rule
+@elementwise
 @quiet
 def least_squares_generator_loss(fake_scores: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """½(fake − 1)², elementwise: fake examples are to score 1, as real ones; Mao et al. 2017."""
@@ -67,6 +71,7 @@ def least_squares_generator_loss(fake_scores: Float[Array, "*shape"]) -> Float[A
 
 
 @rule
+@elementwise
 def least_squares_generator_loss_vjp(
     fake_scores: Float[Array, "*shape"],
 ) -> tuple[Float[Array, "*shape"], Pullback]:
@@ -83,6 +88,7 @@ def least_squares_generator_loss_vjp(
 
 
 @rule
+@elementwise
 @quiet
 def non_saturating_discriminator_loss(
     real_scores: Float[Array, "*shape"], fake_scores: Float[Array, "*shape"]
@@ -96,6 +102,7 @@ def non_saturating_discriminator_loss(
 
 
 @rule
+@elementwise
 def non_saturating_discriminator_loss_vjp(
     real_scores: Float[Array, "*shape"], fake_scores: Float[Array, "*shape"]
 ) -> tuple[Float[Array, "*shape"], Pullback]:
@@ -116,6 +123,7 @@ def non_saturating_discriminator_loss_vjp(
 
 
 @rule
+@elementwise
 @quiet
 def non_saturating_generator_loss(fake_scores: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """−log σ(fake) = softplus(−fake), elementwise; Goodfellow et al. 2014, section 3."""
@@ -123,6 +131,7 @@ def non_saturating_generator_loss(fake_scores: Float[Array, "*shape"]) -> Float[
 
 
 @rule
+@elementwise
 def non_saturating_generator_loss_vjp(
     fake_scores: Float[Array, "*shape"],
 ) -> tuple[Float[Array, "*shape"], Pullback]:

@@ -8,6 +8,7 @@ from purenn.contract import check_domain, check_number, rule, unchecked
 from purenn.errors import ShapeError
 from purenn.ops import _softmax
 from purenn.ops._axes import Axis, axes_of, from_lanes, lanes, nonempty_axes
+from purenn.ops._elementwise import elementwise
 from purenn.ops._logistic import sigmoid_minus
 from purenn.ops._numerics import (
     above_tangent,
@@ -310,6 +311,7 @@ def _poly(y: _softmax.LogSoftmax, epsilon: float) -> _Poly:
 
 
 @rule
+@elementwise
 @quiet
 def sigmoid_binary_cross_entropy(
     logits: Float[Array, "*shape"],
@@ -324,6 +326,7 @@ def sigmoid_binary_cross_entropy(
 
 
 @rule
+@elementwise
 def sigmoid_binary_cross_entropy_vjp(
     logits: Float[Array, "*shape"],
     labels: Annotated[Float[Array, "*shape"], Interval(ge=0, le=1)],

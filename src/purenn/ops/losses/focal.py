@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from purenn.contract import check_number, rule
+from purenn.ops._elementwise import elementwise
 from purenn.ops._numerics import decay, difference, narrow, product, quiet, scaled_sigmoid, widen
 from purenn.ops.losses._terms import binary_cross_entropy_terms, weighted
 from purenn.typing import Annotated, Array, Float, Interval, Pullback, Values
@@ -16,6 +17,7 @@ __all__ = [
 
 
 @rule
+@elementwise
 @quiet
 def sigmoid_focal_loss(
     logits: Float[Array, "*shape"],
@@ -38,6 +40,7 @@ def sigmoid_focal_loss(
 
 
 @rule
+@elementwise
 def sigmoid_focal_loss_vjp(
     logits: Float[Array, "*shape"],
     labels: Annotated[Float[Array, "*shape"], Interval(ge=0, le=1)],

@@ -7,6 +7,7 @@ between those on its two sides, as that of ``jnp.maximum``.
 import numpy as np
 
 from purenn.contract import rule, unchecked
+from purenn.ops._elementwise import elementwise
 from purenn.ops._numerics import difference, narrow, product, quiet, widen
 from purenn.typing import Annotated, Array, Float, Index, Int, Pullback, Values
 
@@ -23,6 +24,7 @@ __all__ = [
 
 
 @rule
+@elementwise
 @quiet
 def hinge_loss(
     predictor_outputs: Float[Array, "*shape"], targets: Float[Array, "*shape"]
@@ -35,6 +37,7 @@ def hinge_loss(
 
 
 @rule
+@elementwise
 def hinge_loss_vjp(
     predictor_outputs: Float[Array, "*shape"], targets: Float[Array, "*shape"]
 ) -> tuple[Float[Array, "*shape"], Pullback]:
@@ -53,6 +56,7 @@ def hinge_loss_vjp(
 
 
 @rule
+@elementwise
 @quiet
 def perceptron_loss(
     predictor_outputs: Float[Array, "*shape"], targets: Float[Array, "*shape"]
@@ -66,6 +70,7 @@ def perceptron_loss(
 
 
 @rule
+@elementwise
 def perceptron_loss_vjp(
     predictor_outputs: Float[Array, "*shape"], targets: Float[Array, "*shape"]
 ) -> tuple[Float[Array, "*shape"], Pullback]:

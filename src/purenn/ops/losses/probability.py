@@ -9,6 +9,7 @@ of the softmax, which divided p by itself on paper, first multiplies what this o
 import numpy as np
 
 from purenn.contract import check_number, rule, unchecked
+from purenn.ops._elementwise import elementwise
 from purenn.ops._numerics import narrow, quiet
 from purenn.typing import Annotated, Array, Float, Interval, Pullback, Simplex, Values
 
@@ -69,6 +70,7 @@ def categorical_cross_entropy_vjp(
 
 
 @rule
+@elementwise
 def binary_cross_entropy(
     probabilities: Annotated[Float[Array, "*shape"], Interval(ge=0, le=1)],
     labels: Annotated[Float[Array, "*shape"], Interval(ge=0, le=1)],
@@ -90,6 +92,7 @@ def binary_cross_entropy(
 
 
 @rule
+@elementwise
 def binary_cross_entropy_vjp(
     probabilities: Annotated[Float[Array, "*shape"], Interval(ge=0, le=1)],
     labels: Annotated[Float[Array, "*shape"], Interval(ge=0, le=1)],

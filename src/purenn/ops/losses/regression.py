@@ -3,6 +3,7 @@
 import numpy as np
 
 from purenn.contract import check_number, rule, unchecked
+from purenn.ops._elementwise import elementwise
 from purenn.ops._numerics import narrow, quiet, widen
 from purenn.typing import Array, Float, Pullback, Values
 
@@ -21,6 +22,7 @@ __all__ = [
 
 
 @rule
+@elementwise
 @quiet
 def squared_error(
     predictions: Float[Array, "*shape"], targets: Float[Array, "*shape"]
@@ -30,6 +32,7 @@ def squared_error(
 
 
 @rule
+@elementwise
 def squared_error_vjp(
     predictions: Float[Array, "*shape"], targets: Float[Array, "*shape"]
 ) -> tuple[Float[Array, "*shape"], Pullback]:
@@ -46,6 +49,7 @@ def squared_error_vjp(
 
 
 @rule
+@elementwise
 @quiet
 def l2_loss(
     predictions: Float[Array, "*shape"], targets: Float[Array, "*shape"]
@@ -56,6 +60,7 @@ def l2_loss(
 
 
 @rule
+@elementwise
 def l2_loss_vjp(
     predictions: Float[Array, "*shape"], targets: Float[Array, "*shape"]
 ) -> tuple[Float[Array, "*shape"], Pullback]:
@@ -72,6 +77,7 @@ def l2_loss_vjp(
 
 
 @rule
+@elementwise
 @quiet
 def absolute_error(
     predictions: Float[Array, "*shape"], targets: Float[Array, "*shape"]
@@ -81,6 +87,7 @@ def absolute_error(
 
 
 @rule
+@elementwise
 def absolute_error_vjp(
     predictions: Float[Array, "*shape"], targets: Float[Array, "*shape"]
 ) -> tuple[Float[Array, "*shape"], Pullback]:
@@ -99,6 +106,7 @@ def absolute_error_vjp(
 
 
 @rule
+@elementwise
 @quiet
 def huber_loss(
     predictions: Float[Array, "*shape"], targets: Float[Array, "*shape"], *, delta: float = 1.0
@@ -120,6 +128,7 @@ def huber_loss(
 
 
 @rule
+@elementwise
 def huber_loss_vjp(
     predictions: Float[Array, "*shape"], targets: Float[Array, "*shape"], *, delta: float = 1.0
 ) -> tuple[Float[Array, "*shape"], Pullback]:
@@ -139,6 +148,7 @@ def huber_loss_vjp(
 
 
 @rule
+@elementwise
 @quiet
 def log_cosh(
     predictions: Float[Array, "*shape"], targets: Float[Array, "*shape"]
@@ -157,6 +167,7 @@ def log_cosh(
 
 
 @rule
+@elementwise
 def log_cosh_vjp(
     predictions: Float[Array, "*shape"], targets: Float[Array, "*shape"]
 ) -> tuple[Float[Array, "*shape"], Pullback]:

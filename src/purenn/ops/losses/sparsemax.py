@@ -7,6 +7,7 @@ import numpy as np
 from purenn.contract import rule, unchecked
 from purenn.ops import _softmax
 from purenn.ops._axes import nonempty_axes
+from purenn.ops._elementwise import elementwise
 from purenn.ops._numerics import narrow, places, quiet, widen
 from purenn.ops.activations.piecewise import sparse_plus, sparse_plus_vjp
 from purenn.typing import Annotated, Array, Float, Index, Int, Interval, Pullback
@@ -20,6 +21,7 @@ __all__ = [
 
 
 @rule
+@elementwise
 @quiet
 def sparsemax_loss(
     logits: Float[Array, "*shape"],
@@ -34,6 +36,7 @@ def sparsemax_loss(
 
 
 @rule
+@elementwise
 def sparsemax_loss_vjp(
     logits: Float[Array, "*shape"],
     labels: Annotated[Int[Array, "*shape"], Interval(ge=0, le=1)],
