@@ -95,14 +95,14 @@ def serial(*unnamed: Layer, **layers: Layer) -> Layer:
 
         return x, pullback, {name: states[name] for name in state}
 
-    def plan(params: Params, x: Array) -> Plan | None:
+    def plan(params: Params, x: Array, in_place: bool = False) -> Plan | None:
         parts: list[tuple[str, Plan]] = []
         for name, layer in layers.items():
-            part = None if layer.plan is None else layer.plan(params.get(name, {}), x)
+            part = None if layer.plan is None else layer.plan(params.get(name, {}), x, in_place)
             if part is None:
                 return None
             parts.append((name, part))
-            x = part.y
+            x, in_place = part.y, not part.reads_y
         return _in_series(parts, next((name for name in layers if params.get(name)), None))
 
     return Layer(init, forward, vjp, stochastic, plan)
@@ -115,7 +115,7 @@ def _in_series(parts: list[tuple[str, Plan]], first: str | None) -> Plan:
     """One plan after the other; ``first`` is the first that has parameters."""
     (first_name, first_part), *rest = parts
     inputs = [part.y for _, part in parts[:-1]]
-    cotangents = [np.empty_like(x) for x in inputs]
+    cotangents = _in_turn(inputs)
     on = [(name, part.forward, x) for (name, part), x in zip(rest, inputs, strict=True)]
     back = [
         (name, part.backward, x, dx)
@@ -139,7 +139,15 @@ def _in_series(parts: list[tuple[str, Plan]], first: str | None) -> Plan:
         its_params, its_grads = params.get(first_name, _NOTHING), dparams.get(first_name, _NOTHING)
         first_part.backward(its_params, x, dy, its_grads, dx)
 
-    return Plan(parts[-1][1].y, forward, backward)
+    last = parts[-1][1]
+    return Plan(last.y, forward, backward, last.reads_y)
+
+
+def _in_turn(arrays: list[Array]) -> list[Array]:
+    """Arrays like these, each of which shares no memory with its neighbours."""
+    largest = max([x.nbytes for x in arrays], default=0)
+    rooms = [np.empty(largest, np.uint8) for _ in range(2)]
+    return [rooms[i % 2][: x.nbytes].view(x.dtype).reshape(x.shape) for i, x in enumerate(arrays)]
 
 
 def residual(layer: Layer) -> Layer:

@@ -32,9 +32,10 @@ class Layer(NamedTuple):
             ``pullback(dy, *, input_cotangent=True) -> (dparams, dx)``; without the input
             cotangent ``dx`` is ``None``, and no work is spent on it.
         stochastic: Whether ``vjp`` needs its key; no key is derived for a layer that does not.
-        plan: ``(params, x) -> Plan`` of ``vjp`` for these shapes and dtypes, with the primals
-            ``params`` and ``x``, as :mod:`purenn.ops._plans` explains. None, also as what it gives,
-            where there is none: the layer is then a little slower in a small network.
+        plan: ``(params, x, in_place=False) -> Plan`` of ``vjp`` for these shapes and dtypes, with
+            the primals ``params`` and ``x``, as :mod:`purenn.ops._plans` explains; ``in_place`` if
+            the value may be where x is. None, also as what it gives, where there is none: the layer
+            is then a little slower in a small network.
 
     All three raise ShapeError, DtypeError, DomainError or TreeError for what does not fit.
     """
@@ -113,8 +114,10 @@ def of_rule(rule: Callable[..., Array], shape: Callable[[Shape], Shape], **stati
 
     planner = None if static else plan_of(rule)
 
-    def plan(params: Params, x: Array) -> Plan | None:
-        return _of_x(planner(x) if planner is not None else _by_vjp(apply_vjp, static, x))
+    def plan(params: Params, x: Array, in_place: bool = False) -> Plan | None:
+        if planner is None:
+            return _of_x(_by_vjp(apply_vjp, static, x))
+        return _of_x(planner(x, in_place))
 
     return without_parameters(rule.__name__, shape, lambda x: apply(x, **static), vjp, plan=plan)
 
@@ -123,7 +126,7 @@ def _of_x(plan: Plan | None) -> Plan | None:
     """The plan of a rule of x as that of a layer."""
     if plan is None:
         return None
-    _, forward, backward = plan
+    forward, backward = plan.forward, plan.backward
 
     def its_backward(
         params: Params, x: Array, dy: Array, dparams: Params, dx: Array | None
@@ -131,7 +134,7 @@ def _of_x(plan: Plan | None) -> Plan | None:
         if dx is not None:
             backward(x, dy, dx)
 
-    return Plan(plan.y, lambda params, x: forward(x), its_backward)
+    return Plan(plan.y, lambda params, x: forward(x), its_backward, plan.reads_y)
 
 
 def _by_vjp(rule_vjp: Callable[..., Any], static: dict[str, Any], x: Array) -> Plan | None:

@@ -72,11 +72,11 @@ def dense(
 
         return y, pullback, state
 
-    def plan(params: Params, x: Array) -> Plan | None:
+    def plan(params: Params, x: Array, in_place: bool = False) -> Plan | None:
         of_rule = dense_plan(x, params["kernel"], params["bias"])
         if of_rule is None:
             return None
-        y, rule_forward, rule_backward = of_rule
+        y, rule_forward, rule_backward, _ = of_rule
 
         def forward(params: Params, x: Array) -> None:
             rule_forward(x, params["kernel"], params["bias"])

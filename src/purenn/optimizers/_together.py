@@ -68,7 +68,7 @@ class Together(Sweep):
         self, grads: Array, params: Tree, like: Layout, memory: Memory | None = None
     ) -> None:
         """A sweep that begins with gradients; trees in the memory may be written to."""
-        if like.size * like.dtype.itemsize > PACK or type(params) is not dict:
+        if like.nbytes > PACK or type(params) is not dict:
             raise NotTogetherError
         self._g, self._params_tree, self._layout, self._memory = grads, params, like, memory
         self._first, self._second, self._spare = np.empty((3, like.size), like.dtype)

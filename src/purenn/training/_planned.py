@@ -1,7 +1,7 @@
-"""Loss and gradient of a small model by its plan: the same bits, sooner."""
+"""Loss and gradient of a model by its plan: the same bits, sooner."""
 
 from collections.abc import Callable
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -16,8 +16,17 @@ R = TypeVar("R")
 SMALL = 2**20
 """Bytes of inputs and parameters together up to which a plan is made: what it keeps is as small."""
 
-Ready: TypeAlias = Callable[[Params, Array, Array], tuple[Any, Array]]
+Ready: TypeAlias = Callable[[Params, Array, Array], tuple[Any, "Gradient"]]
 """``(params, inputs, targets) -> (mean loss, gradient)``, for one thread at a time."""
+
+
+class Gradient(NamedTuple):
+    """A gradient in one vector, which is written to again by the next step."""
+
+    vector: Array
+    tree: Params
+    """Parts of the vector."""
+    layout: Layout
 
 
 class Plans:
@@ -26,39 +35,48 @@ class Plans:
     def __init__(self, model: Layer, loss: Callable[..., Array]) -> None:
         """None is made yet."""
         self._model, self._loss = model, loss
-        self._known: dict[Kinds | None, tuple[Layout, list[Ready]] | None] = {}
+        self._known: dict[Kinds | None, list[Ready]] = {}
+        self._large: Kinds | None = None
+        """Of the last large model: there is one plan at most, that for it."""
 
     def find(
-        self, params: Any, state: Any, batch: Any, use: Callable[[Any, Array, Layout], R]
+        self, params: Any, state: Any, batch: Any, use: Callable[[Any, Gradient], R]
     ) -> R | None:
-        """What ``use`` makes of the mean loss and its gradient; None if there is no plan.
-
-        The gradient is a vector that is written to again later.
-        """
-        known = self._known.get(self._kinds(params, state, batch))
-        if known is None:
+        """What ``use`` makes of the mean loss and its gradient; None if there is no plan."""
+        idle = self._known.get(self._kinds(params, state, batch))
+        if not idle:  # or another thread is at work with it
             return None
-        its_layout, idle = known
         try:
             ready = idle.pop()
-        except IndexError:  # another thread is at work with it
+        except IndexError:
             return None
         try:
-            return use(*ready(params, *batch), its_layout)
+            return use(*ready(params, *batch))
         finally:
             idle.append(ready)
 
     @np.errstate(all="ignore")
-    def make(self, params: Any, state: Any, batch: Any) -> None:
-        """Make a plan for arguments that have passed all checks, unless it has been tried."""
+    def make(self, params: Any, state: Any, batch: Any, *, any_size: bool = False) -> None:
+        """Make a plan for arguments that have passed all checks, unless it has been tried.
+
+        That of a large model is made if ``any_size`` and at the second batch of its kind in a row,
+        so that no memory is kept for one that comes once an epoch.
+        """
         kinds = self._kinds(params, state, batch)
-        if kinds is not None and kinds not in self._known:
-            its_layout = layout(params)
-            ready = None
-            if its_layout is not None:
-                ready = _ready(self._model, self._loss, its_layout, params, *batch)
-            found = None if its_layout is None or ready is None else (its_layout, [ready])
-            remember(self._known, kinds, found, most=8)
+        if kinds is None or kinds in self._known:
+            return
+        its_layout = layout(params)
+        if its_layout is not None and its_layout.nbytes + batch[0].nbytes > SMALL:
+            if not any_size:
+                return
+            last, self._large = self._large, kinds
+            if last != kinds:
+                return
+            self._known = {}
+        ready = None
+        if its_layout is not None:
+            ready = _ready(self._model, self._loss, its_layout, params, *batch)
+        remember(self._known, kinds, [] if ready is None else [ready], most=8)
 
     def _kinds(self, params: Any, state: Any, batch: Any) -> Kinds | None:
         """All that a plan depends on; None where there is more than arrays in dicts."""
@@ -81,9 +99,8 @@ def _ready(
     inputs: Array,
     targets: Array,
 ) -> Ready | None:
-    """Make a plan for arguments that fit; None where the model has none, or is not small."""
-    size = inputs.nbytes + like.size * like.dtype.itemsize
-    if model.plan is None or size > SMALL or like.dtype != inputs.dtype:
+    """Make a plan for arguments that fit; None where the model has none."""
+    if model.plan is None or like.dtype != inputs.dtype:
         return None
     plan = model.plan(params, inputs)
     if plan is None:
@@ -94,14 +111,14 @@ def _ready(
     shares = np.full(losses.shape, 1 / losses.size, np.promote_types(losses.dtype, np.float32))
     dlosses = shares.astype(losses.dtype, copy=False)
     dy = np.empty_like(plan.y)
-    gradient = np.empty(like.size, like.dtype)
-    grads = spread(gradient, like)
+    vector = np.empty(like.size, like.dtype)
+    gradient = Gradient(vector, spread(vector, like), like)
 
-    def run(params: Params, inputs: Array, targets: Array) -> tuple[Any, Array]:
+    def run(params: Params, inputs: Array, targets: Array) -> tuple[Any, Gradient]:
         plan.forward(params, inputs)
         of_loss.forward(plan.y, targets)
         of_loss.backward(plan.y, targets, dlosses, dy, None)
-        plan.backward(params, inputs, dy, grads, None)
+        plan.backward(params, inputs, dy, gradient.tree, None)
         total = np.add.reduce(shares * losses, axis=None)
         return total if total.dtype is losses.dtype else total.astype(losses.dtype), gradient
 

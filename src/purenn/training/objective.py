@@ -10,9 +10,9 @@ from purenn import tree
 from purenn.contract import check_floating
 from purenn.errors import DomainError, DtypeError, ShapeError, TreeError
 from purenn.layers import Layer, State, vjp_of
-from purenn.optimizers._layout import Layout, spread
+from purenn.optimizers._layout import spread
 from purenn.regularizers import Regularizer
-from purenn.training._planned import Plans
+from purenn.training._planned import Gradient, Plans
 from purenn.training.batching import count_examples
 from purenn.typing import Array, Key, Params
 
@@ -106,8 +106,8 @@ def objective(
     return Objective(value, grad, value_and_grad, model.stochastic, plans)
 
 
-def _copied(loss: Any, gradient: Array, layout: Layout) -> tuple[tuple[Any, State], Params]:
-    return (loss, {}), spread(gradient.copy(), layout)
+def _copied(loss: Any, gradient: Gradient) -> tuple[tuple[Any, State], Params]:
+    return (loss, {}), spread(gradient.vector.copy(), gradient.layout)
 
 
 def _admit(batch: Batch) -> tuple[Array, Array, Array | None]:

@@ -15,10 +15,11 @@ from purenn.optimizers import (
     apply_gradients,
 )
 from purenn.optimizers._blocks import PACK
-from purenn.optimizers._layout import Layout
+from purenn.optimizers._sweep import Lent, Sweep
 from purenn.optimizers._together import Memory, NotTogetherError, Together
 from purenn.optimizers.base import advance, check_transformation
 from purenn.schedules._step import check_bool
+from purenn.training._planned import Gradient
 from purenn.training.objective import Batch, Objective
 from purenn.typing import Array, Key, Params, Shape
 
@@ -111,8 +112,13 @@ def train_step(
 
     @np.errstate(all="ignore")
     def by_plan(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics] | None:
-        def use(loss: Any, gradient: Array, layout: Layout) -> tuple[TrainState, Metrics]:
-            run = Together(gradient, state.params, layout, memory)
+        def use(loss: Any, gradient: Gradient) -> tuple[TrainState, Metrics]:
+            run: Sweep
+            if gradient.layout.nbytes > PACK:
+                donated = {"opt_state": state.opt_state, "params": state.params} if donate else None
+                run = Lent(gradient.tree, state.params, donated)
+            else:
+                run = Together(gradient.vector, state.params, gradient.layout, memory)
             opt_state = advance(optimizer, run, state.opt_state)
             return _next(state, run.apply(), {}, opt_state, loss)
 
@@ -145,6 +151,8 @@ def train_step(
         params, opt_state = apply_gradients(
             optimizer, grads, state.opt_state, state.params, donate=in_place, **extra
         )
+        if plans is not None and donate:
+            plans.make(state.params, state.state, batch, any_size=True)
         if apart:  # and no mistake of the caller's, which would have been refused by now
             plans = None
         return _next(state, params, new, opt_state, loss)

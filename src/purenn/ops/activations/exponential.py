@@ -16,7 +16,9 @@ from purenn.ops._numerics import (
     difference,
     masked,
     narrow,
+    negative_part,
     of_product,
+    positive_part,
     product,
     quiet,
     unbroadcast,
@@ -98,13 +100,13 @@ _LAMBDA_ALPHA = 1.7580993408473768
 
 def _two_sided(x: Array, right: float, left: float) -> Values:
     """right·x above 0 and left·(eˣ − 1) below: there the other term is 0."""
-    above, below = widen(np.maximum(x, 0)), widen(np.minimum(x, 0))
+    above, below = widen(positive_part(x)), widen(negative_part(x))
     with np.errstate(over="ignore"):
         return np.asarray(right * above + left * np.expm1(below))
 
 
 def _two_sided_slope(dy: Array, x: Array, right: float, left: float) -> Values:
-    wide, n = widen(dy), widen(np.minimum(x, 0))
+    wide, n = widen(dy), widen(negative_part(x))
     beside = of_product(lambda scale: decay(scale, n), wide, left)
     with np.errstate(over="ignore"):
         return np.where(x > 0, right * wide, beside)

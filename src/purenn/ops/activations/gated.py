@@ -16,6 +16,7 @@ from purenn.ops._numerics import (
     narrow,
     negative_half,
     of_product,
+    positive_part,
     quiet,
     scaled_sigmoid,
     scaled_sigmoid_slope,
@@ -35,7 +36,7 @@ def silu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """
     n = negative_half(x)
     left, e = decay_of(n, n)
-    return narrow(np.maximum(widen(x), 0) + left / (1 + e), x)
+    return narrow(widen(positive_part(x)) + left / (1 + e), x)
 
 
 _SILU_ROOT = (-1.2784645427610737, -1.0946994183093437e-16)

@@ -13,6 +13,7 @@ from purenn.ops._numerics import (
     narrow,
     negative_half,
     of_product,
+    positive_part,
     quiet,
     widen,
 )
@@ -38,7 +39,7 @@ def gelu(
     else:
         n = negative_half(x, _GELU_FAR)
         left = _scaled_density(n * _mills(n)[0], n)
-    return narrow(np.maximum(widen(x), 0) + left, x)
+    return narrow(widen(positive_part(x)) + left, x)
 
 
 @rule

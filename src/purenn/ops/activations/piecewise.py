@@ -10,6 +10,8 @@ from purenn.ops._numerics import (
     at_least_single,
     masked,
     narrow,
+    negative_part,
+    positive_part,
     quiet,
     unbroadcast,
     widen,
@@ -61,7 +63,7 @@ def identity_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pul
 @rule
 def relu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """max(x, 0) (Nair & Hinton 2010, "Rectified linear units improve restricted Boltzmann …")."""
-    return narrow(np.maximum(x, np.zeros((), x.dtype)), x)
+    return narrow(positive_part(x), x)
 
 
 @rule
@@ -103,7 +105,7 @@ def leaky_relu(
     Raises DomainError where ``negative_slope`` is not finite, DtypeError where it is no number.
     """
     slope = check_number("leaky_relu", "negative_slope", negative_slope)
-    return narrow(widen(np.maximum(x, 0)) + _times(widen(np.minimum(x, 0)), slope), x)
+    return narrow(widen(positive_part(x)) + _times(widen(negative_part(x)), slope), x)
 
 
 @rule
@@ -177,8 +179,7 @@ def bipolar_relu(x: Float[Array, "*batch features"]) -> Float[Array, "*batch fea
     The mean of what comes out is about 0, whatever the depth (Eidnes & Nøkland 2017,
     arXiv:1709.04054).
     """
-    zero = np.zeros((), x.dtype)
-    return narrow(np.where(_odd(x), np.minimum(x, zero), np.maximum(x, zero)), x)
+    return narrow(np.where(_odd(x), negative_part(x), positive_part(x)), x)
 
 
 @rule

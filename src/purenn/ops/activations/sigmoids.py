@@ -13,6 +13,7 @@ from purenn.ops._numerics import (
     narrow,
     negative_half,
     of_product,
+    positive_part,
     quiet,
     scaled_sigmoid,
     scaled_sigmoid_slope,
@@ -117,8 +118,7 @@ def soft_sign_vjp(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Pu
 @elementwise
 def softplus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """log(1 + eˣ) = max(x, 0) + log1p(e⁻ˡˣˡ), without overflow (Dugas et al. 2000, NIPS 13)."""
-    wide = widen(x)
-    return narrow(np.maximum(wide, 0) + np.log1p(np.exp(-np.abs(wide))), x)
+    return narrow(widen(positive_part(x)) + np.log1p(np.exp(widen(-np.abs(x)))), x)
 
 
 @rule
