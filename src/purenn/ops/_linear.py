@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from purenn.ops._numerics import at_least_single, fold_rows, narrow, quiet, widen
+from purenn.ops._numerics import at_least_single, narrow, quiet, sum_rows, widen
 from purenn.typing import Array
 
 
@@ -18,13 +18,13 @@ def dense_input_cotangent(kernel: Array, dy: Array) -> Array:
 def dense_parameter_cotangents(x: Array, dy: Array) -> tuple[Array, Array]:
     """``dW = xᵀ·dy`` and ``db``."""
     dy_rows = _rows(dy)
-    return narrow(_rows(x).T @ dy_rows, x), narrow(fold_rows(dy_rows), dy)
+    return narrow(_rows(x).T @ dy_rows, x), narrow(sum_rows(dy_rows), dy)
 
 
 @quiet
 def bias_cotangent(dy: Array) -> Array:
     """``db = 1ᵀ·dy``, over all dimensions but the last."""
-    return narrow(fold_rows(_rows(dy)), dy)
+    return narrow(sum_rows(_rows(dy)), dy)
 
 
 def _rows(x: Array) -> Array:

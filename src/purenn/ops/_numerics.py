@@ -199,7 +199,23 @@ def places(x: Array, index: Array) -> Array:
     return np.asarray(np.arange(0, x.size, x.shape[-1]).reshape(index.shape) + index)
 
 
-def fold_rows(x: Array, operation: np.ufunc = np.add, out: Array | None = None) -> Array:
+def sum_rows(x: Array, out: Array | None = None) -> Array:
+    """Σ over the rows of a matrix in single or double precision, as ``fold_rows`` has it.
+
+    Rows are added by a product with ones, which takes two thirds of the time of ``numpy.sum``.
+    """
+    ones = _ONES[x.dtype]
+    while (count := len(x)) > _FOLDED:
+        whole, odd = divmod(count, _FOLDED)
+        rest, features = x[count - odd :], x.shape[1]
+        x = np.dot(ones, x[: count - odd].reshape(_FOLDED, whole * features))
+        x = x.reshape(whole, features)
+        if odd:
+            x[-1] += np.dot(ones[:odd], rest)
+    return np.dot(ones[: len(x)], x, out)
+
+
+def fold_rows(x: Array, operation: np.ufunc = np.add) -> Array:
     """Σ over the axis before the last, or another ``operation`` than +.
 
     Eight rows at a time become one until few are left: that rounds some 3·log₂ n times where a
@@ -212,10 +228,11 @@ def fold_rows(x: Array, operation: np.ufunc = np.add, out: Array | None = None) 
         x = operation.reduce(even.reshape(*x.shape[:-2], _FOLDED, whole, x.shape[-1]), axis=-3)
         if rest is not None:
             x[..., -1, :] = operation(x[..., -1, :], operation.reduce(rest, axis=-2))
-    return np.asarray(operation.reduce(x, axis=-2, out=out))
+    return np.asarray(operation.reduce(x, axis=-2))
 
 
 _FOLDED = 8
+_ONES = {np.dtype(kind): np.ones(_FOLDED, kind) for kind in (np.float32, np.float64)}
 
 
 def unbroadcast(dy: Values, shape: Shape) -> Values:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from purenn.contract import check_domain
-from purenn.ops._numerics import bits_of, fold_rows
+from purenn.ops._numerics import bits_of, sum_rows
 from purenn.typing import Array, Index
 
 
@@ -51,7 +51,7 @@ def dense_plan(x: Array, kernel: Array, bias: Array) -> Plan | None:
     y = np.empty((len(x), len(bias)), x.dtype)
 
     def forward(x: Array, kernel: Array, bias: Array) -> None:
-        np.matmul(x, kernel, out=y)
+        np.dot(x, kernel, y)
         np.add(y, bias, out=y)
 
     def backward(
@@ -63,10 +63,10 @@ def dense_plan(x: Array, kernel: Array, bias: Array) -> Plan | None:
         dkernel: Array,
         dbias: Array,
     ) -> None:
-        np.matmul(x.T, dy, out=dkernel)
-        fold_rows(dy, out=dbias)
+        np.dot(x.T, dy, dkernel)
+        sum_rows(dy, dbias)
         if dx is not None:
-            np.matmul(dy, kernel.T, out=dx)
+            np.dot(dy, kernel.T, dx)
 
     return Plan(y, forward, backward)
 

@@ -213,9 +213,10 @@ def _joint_of_few(rows: Array, labels: Array, sharp: bool) -> tuple[Array, Array
 @np.errstate(all="ignore")
 def _over(slope: Array, dy: Array, total: Array) -> Array:
     """dL·slope/total, rounded to the dtype of dL."""
-    dlogits = np.empty(slope.shape, dy.dtype)
-    row = dy[..., np.newaxis] / total
-    return np.multiply(slope, row, out=dlogits, casting="same_kind")
+    row = widen(dy)[..., np.newaxis] / total
+    if slope.size <= _BLOCK:
+        return (slope * row).astype(dy.dtype, copy=False)
+    return np.multiply(slope, row, out=np.empty(slope.shape, dy.dtype), casting="same_kind")
 
 
 def _rows(name: str, logits: Array, labels: Array, axis: Axis) -> tuple[Array, Shape]:
