@@ -15,13 +15,14 @@ depend on ``jax_enable_x64``: a seed has 64 bits, a number 32.
 
 import operator
 from collections.abc import Iterator
-from math import ceil, inf, log, prod, sqrt
+from math import ceil, erf, inf, log, prod, sqrt
 from typing import Any, SupportsFloat, SupportsIndex
 
 import numpy as np
 from jaxtyping import Bool, Integer, Shaped, UInt
 from numpy.typing import DTypeLike
 
+from purenn._quantile import normal_quantile
 from purenn.errors import DomainError, DtypeError, ShapeError
 from purenn.typing import Array, Float, Key, Shape, UInt32
 
@@ -114,13 +115,8 @@ def uniform(
 
 def normal(key: Key, shape: Shape = (), dtype: DTypeLike = np.float32) -> Float[Array, "*shape"]:
     """Draw from the standard normal distribution: √2·erf⁻¹(u) with u uniform on (−1, 1)."""
-    from scipy.special import erfinv
-
     shape, kind = admit("normal", key, shape, dtype)
-    drawn = uniform(key, shape, kind, np.nextafter(kind.type(-1), kind.type(0)), 1)
-    erfinv(drawn, out=drawn)
-    drawn *= sqrt(2)
-    return drawn
+    return normal_quantile(uniform(key, shape, kind, np.nextafter(kind.type(-1), kind.type(0)), 1))
 
 
 def truncated_normal(
@@ -134,8 +130,6 @@ def truncated_normal(
 
     √2·erf⁻¹(u) with u uniform from erf(lower/√2) to erf(upper/√2). The bounds are excluded.
     """
-    from scipy.special import erf, erfinv
-
     shape, kind = admit("truncated_normal", key, shape, dtype)
     low = _real("truncated_normal", "lower", lower, kind)
     high = _real("truncated_normal", "upper", upper, kind)
@@ -144,10 +138,8 @@ def truncated_normal(
         raise DomainError(
             f"truncated_normal: lower is {lower}, upper is {upper}, expected numbers between them"
         )
-    root = kind.type(sqrt(2))
-    drawn = uniform(key, shape, kind, erf(low / root), erf(high / root))
-    erfinv(drawn, out=drawn)
-    drawn *= root
+    ends = (erf(float(bound) / sqrt(2)) for bound in (low, high))
+    drawn = normal_quantile(uniform(key, shape, kind, *ends))
     return np.clip(drawn, least, most, out=drawn)  # a far tail rounds to a bound or to infinity
 
 

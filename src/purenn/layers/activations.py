@@ -34,8 +34,9 @@ def activation(rule: Callable[..., Array], **static: Any) -> Layer:
 def _check_static(rule: Callable[..., Array], static: dict[str, Any]) -> None:
     """Refuse, when the layer is made, what ``rule`` would refuse of any x."""
     inspect.signature(rule).bind(None, **static)
-    with suppress(ShapeError):  # that of a real x is another
-        unchecked(rule)(np.zeros((1, 1)), **static)
+    if static:
+        with suppress(ShapeError):  # that of a real x is another
+            unchecked(rule)(np.zeros((1, 1)), **static)
 
 
 def _fewer_features(rule: Callable[..., Array], **static: Any) -> Layer:

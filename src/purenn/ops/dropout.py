@@ -16,6 +16,7 @@ from decimal import Decimal
 import numpy as np
 
 from purenn import random
+from purenn._quantile import normal_quantile
 from purenn.contract import check_integer, check_number, rule
 from purenn.errors import DomainError, DtypeError, ShapeError
 from purenn.ops._numerics import at_least_single, masked, narrow, widen
@@ -287,15 +288,13 @@ def _stochastic(x: Array, rate: float, key: Key) -> tuple[Array, float]:
 
 def _gaussian(x: Array, rate: float, key: Key) -> Array:
     """m = 1 + σn."""
-    from scipy.special import erfinv
-
     _admit("gaussian_dropout", rate, key, x.shape)
     sigma = (Decimal(float(rate)) / (1 - Decimal(float(rate)))).sqrt()
     coarse = float(np.float32(sigma))
     fine = float(sigma - Decimal(coarse))
     above = np.nextafter(np.float32(-1), np.float32(0))
     u = random.uniform(key, x.shape, np.float32, above, 1).astype(np.float64)
-    n = (math.sqrt(2) * erfinv(u)).astype(np.float32).astype(np.float64)
+    n = normal_quantile(u).astype(np.float32).astype(np.float64)
     return np.asarray((1 + n * coarse) + n * fine)
 
 
