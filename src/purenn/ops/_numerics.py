@@ -147,7 +147,18 @@ def masked(x: Values, condition: Values) -> Values:
     if x.ndim == 0 or np.shape(condition) != x.shape:
         return np.where(condition, x, np.zeros((), x.dtype))
     word = bits_of(x)
-    return np.asarray(np.multiply(condition.astype(word), x.view(word)).view(x.dtype))
+    kept = condition.astype(word)
+    kept *= x.view(word)
+    return np.asarray(kept.view(x.dtype))
+
+
+def where_positive(x: Values, y: Values, out: Array | None = None) -> Array:
+    """y where x > 0, else 0, as ``masked`` has it; ``out`` shares no memory with y."""
+    word = bits_of(y)
+    kept = np.empty(y.shape, word) if out is None else out.view(word)
+    np.greater(x, 0, out=kept)
+    np.multiply(kept, y.view(word), out=kept)
+    return np.asarray(kept.view(y.dtype))
 
 
 def bits_of(x: Values) -> np.dtype[Any]:

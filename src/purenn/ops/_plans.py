@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from purenn.contract import check_domain
-from purenn.ops._numerics import bits_of, sum_rows
+from purenn.ops._numerics import sum_rows, where_positive
 from purenn.typing import Array, Index
 
 
@@ -74,15 +74,13 @@ def dense_plan(x: Array, kernel: Array, bias: Array) -> Plan | None:
 def relu_plan(x: Array, in_place: bool = False) -> Plan:
     """``relu`` for a given shape, or for x itself if that is nobody else's."""
     y = x if in_place else np.empty(x.shape, x.dtype)
-    zero, zeros, word = np.zeros((), x.dtype), np.zeros(x.shape[-1:], x.dtype), bits_of(x)
+    zeros = np.zeros(x.shape[-1:], x.dtype)
 
     def forward(x: Array) -> None:
         np.maximum(x, zeros, out=y)
 
     def backward(x: Array, dy: Array, dx: Array) -> None:
-        mask = dx.view(word)
-        np.greater(y, zero, out=mask)
-        np.multiply(mask, dy.view(word), out=mask)
+        where_positive(y, dy, dx)
 
     return Plan(y, forward, backward, reads_y=True)
 

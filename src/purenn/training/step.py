@@ -152,6 +152,7 @@ def train_step(
             optimizer, grads, state.opt_state, state.params, donate=in_place, **extra
         )
         if plans is not None and donate:
+            del grads  # a plan has arrays of its own for them
             plans.make(state.params, state.state, batch, any_size=True)
         if apart:  # and no mistake of the caller's, which would have been refused by now
             plans = None

@@ -14,6 +14,7 @@ from purenn.ops._numerics import (
     positive_part,
     quiet,
     unbroadcast,
+    where_positive,
     widen,
 )
 from purenn.typing import Array, Float, Pullback, Values
@@ -75,7 +76,7 @@ def relu_vjp(
     relu′(x) = 1 for x > 0, else 0. At the kink x = 0 the derivative is 0, as in ``jax.nn.relu``.
     Nothing is lost; a product with the 0 would be NaN for an infinite dy.
     """
-    return unchecked(relu)(x), lambda dy: (masked(dy, x > 0),)
+    return unchecked(relu)(x), lambda dy: (where_positive(x, dy),)
 
 
 @rule
