@@ -57,12 +57,14 @@ def measure(rivals: Rivals, seconds: float) -> Measured:
                 raise
             left_out[name] = str(error)
             runs.pop(name, None)
-    repeats = {name: max(1, math.ceil(_TURN / _timed(run))) for name, run in runs.items()}
+    repeats = {name: _repeats(run) for name, run in runs.items()}
     times: dict[str, list[float]] = {name: [] for name in runs}
+    order, rng = [*runs], np.random.default_rng(0)
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(times[OURS]) < LEAST:
-        for name, run in runs.items():
-            times[name].append(_timed(run, repeats[name]))
+        rng.shuffle(order)  # threads of the one before may still be at work
+        for name in order:
+            times[name].append(_timed(runs[name], repeats[name]))
     return Measured(
         {name: float(np.median(its)) for name, its in times.items()},
         first,
@@ -70,6 +72,14 @@ def measure(rivals: Rivals, seconds: float) -> Measured:
          if name != OURS},
         left_out,
     )  # fmt: skip
+
+
+def _repeats(run: Run) -> int:
+    """How often it is run in a turn; the first calls of a run are slower than those that follow."""
+    count = 1
+    while (seconds := _timed(run, count)) * count < _TURN:
+        count = max(count + 1, math.ceil(_TURN / seconds))
+    return count
 
 
 def _timed(run: Run, repeats: int = 1) -> float:
