@@ -31,6 +31,16 @@ def softmax(x: Array, sharp: bool = True) -> Array:
     return np.asarray(e / np.sum(e, axis=-1, keepdims=True))
 
 
+def softmax_pullback(dy: Array, y: Array) -> Array:
+    """dx = y⊙(dy − ⟨y, dy⟩); the dy of a y that is almost 1 is subtracted from all first."""
+    shift = np.sum(np.where(y > 0.5, dy, 0), axis=-1, keepdims=True)
+    shifted = dy - shift
+    mean = np.sum(y * shifted, axis=-1, keepdims=True)
+    shifted -= mean
+    shifted *= y
+    return np.asarray(shifted)
+
+
 def log_softmax(x: Array, sharp: bool = True) -> LogSoftmax:
     """log p = d − log1p(s), with d = x − max(x) and s the sum of e^d without the largest."""
     d, lost, top = below_maximum(x, sharp)

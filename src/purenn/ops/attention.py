@@ -9,9 +9,8 @@ import numpy as np
 from purenn import tree
 from purenn.contract import check_broadcasts, check_number, rule, unchecked
 from purenn.errors import ShapeError
-from purenn.ops import _linear, linear
-from purenn.ops._numerics import narrow, quiet, unbroadcast, widen
-from purenn.ops.activations import softmax, softmax_vjp
+from purenn.ops import _linear, _softmax, linear
+from purenn.ops._numerics import is_double, narrow, quiet, unbroadcast, widen
 from purenn.typing import Array, Bool, Float, Pullback, Shape
 
 __all__ = [
@@ -53,13 +52,7 @@ def dot_product_attention(
     ``mask`` does not broadcast; DtypeError where ``scale`` is no number, DomainError where it is
     not finite.
     """
-    groups, factor = _groups(query, key), _scale(query, scale)
-    q, k, v = _by_head(query), _by_head(key, groups), _by_head(value, groups)
-    allowed = _allowed(query, key, bias, mask, is_causal)
-    with np.errstate(over="ignore", invalid="ignore"):
-        scores = _masked(_biased(factor * (q @ k.mT), bias), allowed)
-        weights = unchecked(softmax)(scores) if scores.size else scores
-        return narrow(np.swapaxes(weights @ v, -2, -3), query)
+    return _attend(query, key, value, bias, mask, is_causal, scale, is_double(query))[0]
 
 
 @rule
@@ -84,27 +77,36 @@ def dot_product_attention_vjp(
     The error of a score is the relative error of its weight, and q·k may be beyond float32 where
     p is not: so all of it is computed in float64.
     """
+    return _attend(query, key, value, bias, mask, is_causal, scale, is_double(query))
+
+
+@quiet
+def _attend(
+    query: Array,
+    key: Array,
+    value: Array,
+    bias: Array | None,
+    mask: Array | None,
+    is_causal: bool,
+    scale: float | None,
+    sharp: bool,
+) -> tuple[Array, Pullback]:
+    """Attention with its pullback. Only ``sharp`` has all digits of float64."""
     groups, factor = _groups(query, key), _scale(query, scale)
-    q, k, v = _by_head(query), _by_head(key, groups), _by_head(value, groups)
+    q, k, v = factor * _by_head(query), _by_head(key, groups), _by_head(value, groups)
     allowed = _allowed(query, key, bias, mask, is_causal)
-    with np.errstate(over="ignore", invalid="ignore"):
-        scores = _masked(_biased(factor * (q @ k.mT), bias), allowed)
-        weights, softmax_pullback = (
-            unchecked(softmax_vjp)(scores)
-            if scores.size
-            else (scores, lambda dweights: (dweights,))
-        )
-        y = narrow(np.swapaxes(weights @ v, -2, -3), query)
+    scores = _masked(_biased(q @ k.mT, bias), allowed)
+    weights = _softmax.softmax(scores, sharp) if scores.size else scores
+    y = narrow(np.swapaxes(weights @ v, -2, -3), query)
 
     @quiet
     def pullback(dy: Array) -> tuple[Array, ...]:
         wide = _by_head(dy)
-        (dscores,) = softmax_pullback(wide @ v.mT)
+        dscores = _softmax.softmax_pullback(wide @ v.mT, weights)
         dscores = dscores if allowed is None else np.where(allowed, dscores, 0)
-        dproducts = factor * dscores
         cotangents = (
-            narrow(np.swapaxes(dproducts @ k, -2, -3), query),
-            narrow(_sum_of_groups(dproducts.mT @ q, groups), key),
+            narrow(np.swapaxes(factor * (dscores @ k), -2, -3), query),
+            narrow(_sum_of_groups(dscores.mT @ q, groups), key),
             narrow(_sum_of_groups(weights.mT @ wide, groups), value),
         )
         if bias is None:
@@ -238,8 +240,8 @@ def multi_head_attention(
     _check_mask(params, inputs_q, inputs_k, mask)
     wide, *inputs = tree.map(widen, (params, inputs_q, inputs_k, inputs_v))
     query, key, value = (_project(wide[name], x) for name, x in zip(_HEADS, inputs, strict=True))
-    attend = unchecked(dot_product_attention)
-    attended = attend(query, key, value, mask=mask, is_causal=is_causal)
+    sharp = is_double(inputs_q)
+    attended, _ = _attend(query, key, value, None, mask, is_causal, None, sharp)
     return narrow(_project(wide["out"], attended), inputs_q)
 
 
@@ -268,8 +270,9 @@ def multi_head_attention_vjp(
     (query, query_pullback), (key, key_pullback), (value, value_pullback) = (
         _project_vjp(wide[name], x) for name, x in zip(_HEADS, inputs, strict=True)
     )
-    attend_vjp = unchecked(dot_product_attention_vjp)
-    attended, attention_pullback = attend_vjp(query, key, value, mask=mask, is_causal=is_causal)
+    attended, attention_pullback = _attend(
+        query, key, value, None, mask, is_causal, None, is_double(inputs_q)
+    )
     y, out_pullback = _project_vjp(wide["out"], attended)
 
     def pullback(dy: Array, *, input_cotangent: bool = True) -> tuple[Any, ...]:

@@ -56,11 +56,8 @@ def softmax_vjp(
 
     @quiet
     def pullback(dy: Array) -> tuple[Array]:
-        wide = lanes(widen(dy), axes)
-        shift = np.sum(np.where(y > 0.5, wide, 0), axis=-1, keepdims=True)
-        shifted = wide - shift
-        mean = np.sum(y * shifted, axis=-1, keepdims=True)
-        return (narrow(from_lanes(y * (shifted - mean), x, axes), x),)
+        dx = _softmax.softmax_pullback(lanes(widen(dy), axes), y)
+        return (narrow(from_lanes(dx, x, axes), x),)
 
     return narrow(from_lanes(y.copy(), x, axes), x), pullback
 
