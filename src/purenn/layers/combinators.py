@@ -9,7 +9,7 @@ from numpy.typing import DTypeLike
 from purenn import random
 from purenn.errors import DomainError, ShapeError, TreeError
 from purenn.layers.core import REFUSED, Layer, State, inside
-from purenn.ops._plans import Plan
+from purenn.ops._plans import Call, Plan
 from purenn.typing import Array, Key, Params, Pullback, Shape
 
 
@@ -108,38 +108,23 @@ def serial(*unnamed: Layer, **layers: Layer) -> Layer:
     return Layer(init, forward, vjp, stochastic, plan)
 
 
-_NOTHING: Params = {}
-
-
 def _in_series(parts: list[tuple[str, Plan]], first: str | None) -> Plan:
     """One plan after the other; ``first`` is the first that has parameters."""
-    (first_name, first_part), *rest = parts
-    inputs = [part.y for _, part in parts[:-1]]
-    cotangents = _in_turn(inputs)
-    on = [(name, part.forward, x) for (name, part), x in zip(rest, inputs, strict=True)]
-    back = [
-        (name, part.backward, x, dx)
-        for (name, part), x, dx in zip(rest, inputs, cotangents, strict=True)
-    ]
-    back.reverse()
+    *_, (_, last) = parts
+    forward = [call for _, part in parts for call in part.forward]
+    inner = _in_turn([part.y for _, part in parts[:-1]])
 
-    def forward(params: Params, x: Array) -> None:
-        first_part.forward(params.get(first_name, _NOTHING), x)
-        for name, its_forward, its_x in on:
-            its_forward(params.get(name, _NOTHING), its_x)
-
-    def backward(params: Params, x: Array, dy: Array, dparams: Params, dx: Array | None) -> None:
-        for name, its_backward, its_x, its_dx in back:
+    def backward(dy: Array, dparams: Params, dx: Array | None) -> list[Call]:
+        calls: list[Call] = []
+        for (name, part), its_dx in zip(reversed(parts), [*reversed(inner), dx], strict=True):
             is_last = dx is None and name == first
-            its_params, its_grads = params.get(name, _NOTHING), dparams.get(name, _NOTHING)
-            its_backward(its_params, its_x, dy, its_grads, None if is_last else its_dx)
-            if is_last:
-                return
+            its_dx = None if is_last else its_dx
+            calls += part.backward(dy, dparams.get(name, {}), its_dx)
+            if is_last or its_dx is None:
+                break
             dy = its_dx
-        its_params, its_grads = params.get(first_name, _NOTHING), dparams.get(first_name, _NOTHING)
-        first_part.backward(its_params, x, dy, its_grads, dx)
+        return calls
 
-    last = parts[-1][1]
     return Plan(last.y, forward, backward, last.reads_y)
 
 

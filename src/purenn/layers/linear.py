@@ -18,7 +18,7 @@ from purenn.errors import DtypeError, ShapeError
 from purenn.initializers import lecun_normal, variance_scaling, zeros
 from purenn.layers.core import Layer, State, check_input, check_input_shape
 from purenn.ops import _linear, linear
-from purenn.ops._plans import Plan, dense_plan
+from purenn.ops._plans import Call, Plan, dense_plan
 from purenn.typing import Array, Index, Key, Params, Pullback, Shape, Spec
 
 default_kernel_init = lecun_normal()
@@ -73,22 +73,15 @@ def dense(
         return y, pullback, state
 
     def plan(params: Params, x: Array, in_place: bool = False) -> Plan | None:
-        of_rule = dense_plan(x, params["kernel"], params["bias"])
-        if of_rule is None:
+        found = dense_plan(x, params["kernel"], params["bias"])
+        if found is None:
             return None
-        y, rule_forward, rule_backward, _ = of_rule
+        its_backward = found.backward
 
-        def forward(params: Params, x: Array) -> None:
-            rule_forward(x, params["kernel"], params["bias"])
+        def backward(dy: Array, dparams: Params, dx: Array | None) -> list[Call]:
+            return its_backward(dy, dx, dparams["kernel"], dparams["bias"])
 
-        def backward(
-            params: Params, x: Array, dy: Array, dparams: Params, dx: Array | None
-        ) -> None:
-            rule_backward(
-                x, params["kernel"], params["bias"], dy, dx, dparams["kernel"], dparams["bias"]
-            )
-
-        return Plan(y, forward, backward)
+        return found._replace(backward=backward)
 
     return Layer(init, forward, vjp, plan=plan)
 

@@ -216,10 +216,10 @@ def sum_rows(x: Array, out: Array | None = None) -> Array:
     Rows are added by a product with ones, which takes two thirds of the time of ``numpy.sum``.
     """
     ones = _ONES[x.dtype]
-    while (count := len(x)) > _FOLDED:
-        whole, odd = divmod(count, _FOLDED)
+    while (count := len(x)) > FOLDED:
+        whole, odd = divmod(count, FOLDED)
         rest, features = x[count - odd :], x.shape[1]
-        x = np.dot(ones, x[: count - odd].reshape(_FOLDED, whole * features))
+        x = np.dot(ones, x[: count - odd].reshape(FOLDED, whole * features))
         x = x.reshape(whole, features)
         if odd:
             x[-1] += np.dot(ones[:odd], rest)
@@ -232,18 +232,18 @@ def fold_rows(x: Array, operation: np.ufunc = np.add) -> Array:
     Eight rows at a time become one until few are left: that rounds some 3·log₂ n times where a
     running sum, as ``numpy.sum`` has it along such an axis, does n times.
     """
-    while (count := x.shape[-2]) > _FOLDED:
-        whole, odd = divmod(count, _FOLDED)
+    while (count := x.shape[-2]) > FOLDED:
+        whole, odd = divmod(count, FOLDED)
         even, rest = (x[..., :-odd, :], x[..., -odd:, :]) if odd else (x, None)
         # Far rows are added, so that all that are next to each other are one long vector.
-        x = operation.reduce(even.reshape(*x.shape[:-2], _FOLDED, whole, x.shape[-1]), axis=-3)
+        x = operation.reduce(even.reshape(*x.shape[:-2], FOLDED, whole, x.shape[-1]), axis=-3)
         if rest is not None:
             x[..., -1, :] = operation(x[..., -1, :], operation.reduce(rest, axis=-2))
     return np.asarray(operation.reduce(x, axis=-2))
 
 
-_FOLDED = 8
-_ONES = {np.dtype(kind): np.ones(_FOLDED, kind) for kind in (np.float32, np.float64)}
+FOLDED = 8
+_ONES = {np.dtype(kind): np.ones(FOLDED, kind) for kind in (np.float32, np.float64)}
 
 
 def unbroadcast(dy: Values, shape: Shape) -> Values:

@@ -1,40 +1,49 @@
 """Plans: second forms of a few rules, for networks so small that arithmetic is not what takes long.
 
-``f_plan(*primals)`` looks at nothing of its arguments but their shapes and dtypes, which the door
-of ``f`` has let in before. What it makes keeps the arrays that it works in, and does what ``f_vjp``
-does, operation by operation: the results have the same bits. How a rule is derived stands there.
+A plan is what ``f_vjp`` does as a list of NumPy calls upon fixed arrays: in a loop over it nothing
+is asked of an array, and none is allocated. ``f_plan(*primals)`` makes one for these very arrays,
+whatever is in them by then; of their values it sees nothing. The calls are those of the rule, one
+for one, so that the results have the same bits. How a rule is derived stands there.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from purenn.contract import check_domain
-from purenn.ops._numerics import sum_rows, where_positive
+from purenn.ops._numerics import FOLDED, bits_of
 from purenn.typing import Array, Index
+
+Call: TypeAlias = tuple[Callable[..., object], tuple[Any, ...]]
+
+
+def run(calls: Iterable[Call]) -> None:
+    """Make the calls."""
+    for function, arguments in calls:
+        function(*arguments)
 
 
 class Plan(NamedTuple):
-    """A rule for given shapes and dtypes.
+    """A rule for given arrays.
 
     Attributes:
         y: Where its value will be.
-        forward: ``(*primals) -> None``, fills ``y``.
-        backward: ``(*primals, dy, *cotangents) -> None``, fills the cotangents, which share no
-            memory with ``dy``, after ``forward`` with the same primals; one that is ``None`` is
-            not wanted.
-        reads_y: Whether ``backward`` wants ``y`` as it was.
+        forward: What fills ``y``.
+        backward: ``(dy, *cotangents) -> calls``: what fills the cotangents after ``forward``. They
+            share no memory with ``dy``; one that is ``None`` is not wanted.
+        reads_y: Whether the way back wants ``y`` as it was.
     """
 
     y: Array
-    forward: Callable[..., object]
-    backward: Callable[..., object]
+    forward: list[Call]
+    backward: Callable[..., list[Call]]
     reads_y: bool = False
 
 
 Planner: TypeAlias = Callable[..., Plan | None]
-"""``(*primals) -> Plan`` for their shapes and dtypes; None where there is none for these."""
+"""``(*primals) -> Plan`` for these arrays; None where there is none for such."""
 
 
 def plan_of(rule: Callable[..., Any]) -> Planner | None:
@@ -45,86 +54,105 @@ def plan_of(rule: Callable[..., Any]) -> Planner | None:
 
 
 def dense_plan(x: Array, kernel: Array, bias: Array) -> Plan | None:
-    """``dense`` for a matrix of inputs and given shapes; half precision has none."""
+    """``dense`` for a matrix of inputs; half precision has none."""
     if x.ndim != 2 or x.itemsize == 2:
         return None
     y = np.empty((len(x), len(bias)), x.dtype)
 
-    def forward(x: Array, kernel: Array, bias: Array) -> None:
-        np.dot(x, kernel, y)
-        np.add(y, bias, out=y)
+    def backward(dy: Array, dx: Array | None, dkernel: Array, dbias: Array) -> list[Call]:
+        calls: list[Call] = [(np.dot, (x.T, dy, dkernel)), *_sum_rows(dy, dbias)]
+        return calls if dx is None else [*calls, (np.dot, (dy, kernel.T, dx))]
 
-    def backward(
-        x: Array,
-        kernel: Array,
-        bias: Array,
-        dy: Array,
-        dx: Array | None,
-        dkernel: Array,
-        dbias: Array,
-    ) -> None:
-        np.dot(x.T, dy, dkernel)
-        sum_rows(dy, dbias)
-        if dx is not None:
-            np.dot(dy, kernel.T, dx)
+    return Plan(y, [(np.dot, (x, kernel, y)), (np.add, (y, bias, y))], backward)
 
-    return Plan(y, forward, backward)
+
+def _sum_rows(x: Array, out: Array) -> list[Call]:
+    calls: list[Call] = []
+    ones = np.ones(FOLDED, x.dtype)
+    while (count := len(x)) > FOLDED:
+        whole, odd = divmod(count, FOLDED)
+        rows, features = x[: count - odd], x.shape[1]
+        sums = np.empty((whole, features), x.dtype)
+        calls.append((np.dot, (ones, rows.reshape(FOLDED, whole * features), sums.reshape(-1))))
+        if odd:
+            rest = np.empty(features, x.dtype)
+            calls.append((np.dot, (ones[:odd], x[count - odd :], rest)))
+            calls.append((np.add, (sums[-1], rest, sums[-1])))
+        x = sums
+    return [*calls, (np.dot, (ones[: len(x)], x, out))]
+
+
+_FEW = 2**16
 
 
 def relu_plan(x: Array, in_place: bool = False) -> Plan:
-    """``relu`` for a given shape, or for x itself if that is nobody else's."""
+    """``relu``, in the array of x itself if that is nobody else's."""
     y = x if in_place else np.empty(x.shape, x.dtype)
-    zeros = np.zeros(x.shape[-1:], x.dtype)
+    word, zero = bits_of(x), np.zeros((), x.dtype)
+    # NumPy compares with an array of zeros faster than with one, but a large one is memory.
+    zeros = np.zeros(x.shape if x.nbytes <= _FEW else x.shape[-1:], x.dtype)
 
-    def forward(x: Array) -> None:
-        np.maximum(x, zeros, out=y)
+    def backward(dy: Array, dx: Array) -> list[Call]:
+        kept = dx.view(word)
+        return [(np.greater, (y, zero, kept)), (np.multiply, (kept, dy.view(word), kept))]
 
-    def backward(x: Array, dy: Array, dx: Array) -> None:
-        where_positive(y, dy, dx)
+    # NumPy wants the third argument of maximum to be named.
+    return Plan(y, [(partial(np.maximum, out=y), (x, zeros))], backward, reads_y=True)
 
-    return Plan(y, forward, backward, reads_y=True)
+
+def _check_labels(labels: Array, classes: int) -> Callable[[], None]:
+    name, in_range = "softmax_cross_entropy_with_integer_labels", Index("classes")
+    unsigned = labels.view(f"u{labels.itemsize}")  # a negative number is a large one
+
+    def check() -> None:
+        if unsigned[unsigned.argmax()] >= classes:
+            check_domain(name, "labels", labels, in_range, {"classes": classes})
+
+    return check
 
 
 def softmax_cross_entropy_with_integer_labels_plan(logits: Array, labels: Array) -> Plan | None:
-    """The same along the last axis of float32 in a matrix, for given shapes.
+    """The same along the last axis of float32 in a matrix.
 
-    ``forward`` raises DomainError for a label that is no class.
+    The way forward raises DomainError for a label that is no class.
     """
     if logits.ndim != 2 or logits.dtype != np.float32:
         return None
-    name, in_range = "softmax_cross_entropy_with_integer_labels", Index("classes")
     count, classes = logits.shape
-    sizes, starts = {"classes": classes}, np.arange(0, logits.size, classes)
+    starts, ones = np.arange(0, logits.size, classes), np.ones(classes)
     losses = np.empty(count, np.float32)
     wide, d, e = np.empty((3, count, classes))
-    largest, its, others, total, wide_losses = np.empty((5, count))
-    columns = largest[:, np.newaxis], others[:, np.newaxis], total[:, np.newaxis]
+    largest, its, at_its, others, total, wide_losses = np.empty((6, count))
     top, at_label = np.empty((2, count), np.intp)
-    zero, one = np.zeros(()), np.ones(())  # NumPy takes longer with numbers that are no arrays
+    zero, one = np.zeros(()), np.ones(())
 
-    def forward(logits: Array, labels: Array) -> None:
-        check_domain(name, "labels", labels, in_range, sizes)
-        np.copyto(wide, logits)
-        logits.argmax(-1, top)
-        np.add(top, starts, out=top)
-        wide.take(top, None, largest, "clip")
-        np.subtract(wide, columns[0], out=d)
-        np.exp(d, out=e)
-        np.add(labels, starts, out=at_label)
-        e.take(at_label, None, its, "clip")
-        e.put(at_label, zero)
-        np.add.reduce(e, axis=-1, out=columns[1], keepdims=True)
-        np.subtract(its, one, out=total)
-        np.add(others, total, out=total)
-        np.log1p(total, out=wide_losses)
-        np.subtract(wide_losses, d.take(at_label), out=wide_losses)
-        np.copyto(losses, wide_losses, "same_kind")
+    forward: list[Call] = [
+        (_check_labels(labels, classes), ()),
+        (np.copyto, (wide, logits)),
+        (logits.argmax, (-1, top)),
+        (np.add, (top, starts, top)),
+        (wide.take, (top, None, largest, "clip")),
+        (np.subtract, (wide, largest[:, np.newaxis], d)),
+        (np.exp, (d, e)),
+        (np.add, (labels, starts, at_label)),
+        (e.take, (at_label, None, its, "clip")),
+        (e.put, (at_label, zero)),
+        (np.dot, (e, ones, others)),
+        (np.subtract, (its, one, total)),
+        (np.add, (others, total, total)),
+        (np.log1p, (total, wide_losses)),
+        (d.take, (at_label, None, at_its, "clip")),
+        (np.subtract, (wide_losses, at_its, wide_losses)),
+        (np.copyto, (losses, wide_losses, "same_kind")),
+    ]
 
-    def backward(logits: Array, labels: Array, dy: Array, dlogits: Array, dlabels: None) -> None:
-        np.add(others, its, out=total)
-        np.negative(others, out=others)
-        e.put(at_label, others)
-        np.divide(dy, total, out=total)
-        np.multiply(e, columns[2], out=dlogits, casting="same_kind")
+    def backward(dy: Array, dlogits: Array, dlabels: None) -> list[Call]:
+        return [
+            (np.add, (others, its, total)),
+            (np.negative, (others, others)),
+            (e.put, (at_label, others)),
+            (np.divide, (dy, total, total)),
+            (np.multiply, (e, total[:, np.newaxis], dlogits)),
+        ]
 
     return Plan(losses, forward, backward)

@@ -1,6 +1,7 @@
 """Moving averages of g and g², the step that Adam and its kin make of them, and signs."""
 
 import math
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,14 +59,20 @@ def corrected(
 
 def average(x: Array, beta: float, old: Array, new: Array, spare: Array) -> None:
     """new = β·old + (1 − β)·x; ``spare`` may be ``x``."""
-    np.multiply(x, 1 - beta, out=spare)
-    np.multiply(old, beta, out=new)
-    np.add(new, spare, out=new)
+    np.multiply(x, _as_array(1 - beta, x.dtype), spare)
+    np.multiply(old, _as_array(beta, x.dtype), new)
+    np.add(new, spare, new)
+
+
+@lru_cache(maxsize=64)
+def _as_array(number: float, dtype: Any) -> Array:
+    """NumPy takes longer for a number, which is as long as it takes for few parameters."""
+    return np.array(number, dtype)
 
 
 def average_of_squares(x: Array, beta: float, old: Array, new: Array, spare: Array) -> None:
     """new = β·old + (1 − β)·x²; ``spare`` may be ``x``."""
-    np.multiply(x, x, out=spare)
+    np.multiply(x, x, spare)
     average(spare, beta, old, new, spare)
 
 

@@ -1,11 +1,10 @@
 """A sweep over few parameters, which lie in one vector: what is to be done is done at once."""
 
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from purenn.errors import TreeError
-from purenn.optimizers._blocks import PACK
 from purenn.optimizers._layout import Layout, gathered, spread
 from purenn.optimizers._sweep import Kernel, Sweep
 from purenn.tree import Tree
@@ -57,6 +56,24 @@ def _walk(tree: dict[Any, Any], steps: list[_Step], nodes: list[_Node]) -> None:
             _walk(child, steps, nodes)
 
 
+class Vector(NamedTuple):
+    """The leaves of a tree in one array."""
+
+    values: Array
+    is_ours: bool
+    """Whether the leaves are parts of it, and may be written to."""
+
+
+def vector_of(tree: Tree, like: Layout, memory: Memory | None = None) -> Vector:
+    """That of a tree.
+
+    Raises:
+        TreeError, KeyError: the tree does not fit.
+    """
+    known = None if memory is None else memory.vector(tree)
+    return Vector(gathered(tree, like), False) if known is None else Vector(known, True)
+
+
 class Together(Sweep):
     """A sweep in which no leaf is told from another.
 
@@ -65,18 +82,21 @@ class Together(Sweep):
     """
 
     def __init__(
-        self, grads: Array, params: Tree, like: Layout, memory: Memory | None = None
+        self,
+        grads: Array,
+        params: Tree,
+        params_vector: Vector,
+        like: Layout,
+        memory: Memory | None = None,
     ) -> None:
         """A sweep that begins with gradients; trees in the memory may be written to."""
-        if like.nbytes > PACK or type(params) is not dict:
-            raise NotTogetherError
-        self._g, self._params_tree, self._layout, self._memory = grads, params, like, memory
+        self._g, self._params_tree, self._params_vector = grads, params, params_vector
+        self._layout, self._memory = like, memory
         self._first, self._second, self._spare = np.empty((3, like.size), like.dtype)
         self.donate, self.extra = False, {}
         self._pending = 1.0
         self._made: list[tuple[Tree, Array]] = []
         self._renewed: list[tuple[Tree, Array, Array]] = []
-        self._vector_of_params, self._known_params = self._vector(params)
 
     def each(
         self,
@@ -91,16 +111,16 @@ class Together(Sweep):
         if cast or reads is not None:
             raise NotTogetherError
         self._settle()
-        found = [self._vector(slot) for slot in slots]
-        old = [vector for vector, _ in found]
-        new = [np.empty(self._layout.size, self._layout.dtype) for _ in slots]
-        ins = [*old, self._vector_of_params] if reads_params else old
+        try:
+            found = [vector_of(slot, self._layout, self._memory) for slot in slots]
+        except (TreeError, KeyError):
+            raise NotTogetherError from None
+        old = [vector.values for vector in found]
+        new = [*np.empty((len(slots), self._layout.size), self._layout.dtype)]
+        ins = [*old, self._params_vector.values] if reads_params else old
         self._g = kernel(self._g, self._free(), self._spare, ins, new)
         self._pending = scale
-        return [
-            self._tree(slot, known, vector)
-            for slot, (_, known), vector in zip(slots, found, new, strict=True)
-        ]
+        return [self._tree(*its) for its in zip(slots, found, new, strict=True)]
 
     def scale(self, factor: float) -> None:
         """As ``Sweep.scale``."""
@@ -109,10 +129,12 @@ class Together(Sweep):
     def apply(self) -> Tree:
         """As ``Sweep.apply``."""
         self._settle()
-        new_params = self._vector_of_params + self._g
-        tree = self._tree(self._params_tree, self._known_params, new_params)
-        for _, known, new in self._renewed:
-            np.copyto(known, new)
+        values, is_ours = self._params_vector
+        new = np.add(values, self._g, out=values if is_ours else None)
+        tree = self._tree(self._params_tree, self._params_vector, new)
+        for _, known, renewed in self._renewed:
+            if known is not renewed:
+                np.copyto(known, renewed)
         if self._memory is not None and self._made:
             self._memory.keep(self._made + [(old, known) for old, known, _ in self._renewed])
         return tree
@@ -122,20 +144,10 @@ class Together(Sweep):
 
     within = dtypes = values = updates = replace = params = params_tree = _apart
 
-    def _vector(self, tree: Tree) -> tuple[Array, Array | None]:
-        """The vector of a tree, and once more if it may be written to."""
-        known = None if self._memory is None else self._memory.vector(tree)
-        if known is not None:
-            return known, known
-        try:
-            return gathered(tree, self._layout), None
-        except (TreeError, KeyError):
-            raise NotTogetherError from None
-
-    def _tree(self, old: Tree, known: Array | None, new: Array) -> Tree:
+    def _tree(self, old: Tree, vector: Vector, new: Array) -> Tree:
         """The tree of what has been computed."""
-        if known is not None:
-            self._renewed.append((old, known, new))
+        if vector.is_ours:
+            self._renewed.append((old, vector.values, new))
             return old
         tree = spread(new, self._layout)
         self._made.append((tree, new))

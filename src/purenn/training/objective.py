@@ -11,6 +11,7 @@ from purenn.contract import check_floating
 from purenn.errors import DomainError, DtypeError, ShapeError, TreeError
 from purenn.layers import Layer, State, vjp_of
 from purenn.optimizers._layout import spread
+from purenn.optimizers._together import Vector
 from purenn.regularizers import Regularizer
 from purenn.training._planned import Gradient, Plans
 from purenn.training.batching import count_examples
@@ -106,7 +107,7 @@ def objective(
     return Objective(value, grad, value_and_grad, model.stochastic, plans)
 
 
-def _copied(loss: Any, gradient: Gradient) -> tuple[tuple[Any, State], Params]:
+def _copied(loss: Any, gradient: Gradient, _: Vector) -> tuple[tuple[Any, State], Params]:
     return (loss, {}), spread(gradient.vector.copy(), gradient.layout)
 
 

@@ -16,10 +16,10 @@ from purenn.optimizers import (
 )
 from purenn.optimizers._blocks import PACK
 from purenn.optimizers._sweep import Lent, Sweep
-from purenn.optimizers._together import Memory, NotTogetherError, Together
+from purenn.optimizers._together import Memory, NotTogetherError, Together, Vector
 from purenn.optimizers.base import advance, check_transformation
 from purenn.schedules._step import check_bool
-from purenn.training._planned import Gradient
+from purenn.training._planned import Gradient, InPlace
 from purenn.training.objective import Batch, Objective
 from purenn.typing import Array, Key, Params, Shape
 
@@ -109,20 +109,25 @@ def train_step(
 
     plans = None if is_searching else objective.plans
     memory = Memory() if donate else None
+    many = InPlace(plans.model, plans.loss) if donate and plans is not None else None
 
     @np.errstate(all="ignore")
     def by_plan(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics] | None:
-        def use(loss: Any, gradient: Gradient) -> tuple[TrainState, Metrics]:
-            run: Sweep
-            if gradient.layout.nbytes > PACK:
-                donated = {"opt_state": state.opt_state, "params": state.params} if donate else None
-                run = Lent(gradient.tree, state.params, donated)
-            else:
-                run = Together(gradient.vector, state.params, gradient.layout, memory)
+        def use(loss: Any, gradient: Gradient, params: Vector) -> tuple[TrainState, Metrics]:
+            run = Together(gradient.vector, state.params, params, gradient.layout, memory)
+            return finish(run, loss)
+
+        def use_in_place(loss: Any, gradient: Gradient) -> tuple[TrainState, Metrics]:
+            donated = {"opt_state": state.opt_state, "params": state.params}
+            return finish(Lent(gradient.tree, state.params, donated), loss)
+
+        def finish(run: Sweep, loss: Any) -> tuple[TrainState, Metrics]:
             opt_state = advance(optimizer, run, state.opt_state)
             return _next(state, run.apply(), {}, opt_state, loss)
 
-        return plans.find(state.params, state.state, batch, use) if plans is not None else None
+        its = state.params, state.state, batch
+        done = None if plans is None else plans.find(*its, use, memory)
+        return many.find(*its, use_in_place) if done is None and many is not None else done
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         nonlocal in_place, plans
@@ -151,9 +156,9 @@ def train_step(
         params, opt_state = apply_gradients(
             optimizer, grads, state.opt_state, state.params, donate=in_place, **extra
         )
-        if plans is not None and donate:
+        if many is not None and in_place:
             del grads  # a plan has arrays of its own for them
-            plans.make(state.params, state.state, batch, any_size=True)
+            many.make(params, state.state, batch)
         if apart:  # and no mistake of the caller's, which would have been refused by now
             plans = None
         return _next(state, params, new, opt_state, loss)

@@ -203,7 +203,10 @@ def _joint_of_few(rows: Array, labels: Array, sharp: bool) -> tuple[Array, Array
     at_label = places(rows, labels[..., np.newaxis])
     its = e.take(at_label)
     e.put(at_label, 0)
-    others = np.add.reduce(e, axis=-1, keepdims=True)
+    if sharp:
+        others = np.add.reduce(e, axis=-1, keepdims=True)
+    else:  # a product with ones is a third of that
+        others = np.dot(e, np.ones(e.shape[-1], e.dtype))[..., np.newaxis]
     losses = np.log1p(others + (its - 1))
     losses -= d.take(at_label)
     e.put(at_label, -others)
