@@ -74,6 +74,17 @@ def vector_of(tree: Tree, like: Layout, memory: Memory | None = None) -> Vector:
     return Vector(gathered(tree, like), False) if known is None else Vector(known, True)
 
 
+class Gradient(NamedTuple):
+    """A gradient in one vector, which is written to again by the next step."""
+
+    vector: Array
+    tree: Tree
+    """Parts of the vector."""
+    layout: Layout
+    room: list[Array]
+    """More such vectors, for whatever a step needs on its way."""
+
+
 class Together(Sweep):
     """A sweep in which no leaf is told from another.
 
@@ -82,17 +93,20 @@ class Together(Sweep):
     """
 
     def __init__(
-        self,
-        grads: Array,
-        params: Tree,
-        params_vector: Vector,
-        like: Layout,
-        memory: Memory | None = None,
+        self, gradient: Gradient, params: Tree, vector: Vector, memory: Memory | None = None
     ) -> None:
-        """A sweep that begins with gradients; trees in the memory may be written to."""
-        self._g, self._params_tree, self._params_vector = grads, params, params_vector
-        self._layout, self._memory = like, memory
-        self._first, self._second, self._spare = np.empty((3, like.size), like.dtype)
+        """A sweep that begins with a gradient; trees in the memory may be written to.
+
+        Args:
+            gradient: The gradient.
+            params: The parameters.
+            vector: The same in one array.
+            memory: Which trees are known.
+        """
+        self._g, self._layout = gradient.vector, gradient.layout
+        self._params_tree, self._params_vector, self._memory = params, vector, memory
+        self._room, self._taken = gradient.room, 0
+        self._first, self._second, self._spare = self._take(), self._take(), self._take()
         self.donate, self.extra = False, {}
         self._pending = 1.0
         self._made: list[tuple[Tree, Array]] = []
@@ -116,7 +130,7 @@ class Together(Sweep):
         except (TreeError, KeyError):
             raise NotTogetherError from None
         old = [vector.values for vector in found]
-        new = [*np.empty((len(slots), self._layout.size), self._layout.dtype)]
+        new = [self._take() if vector.is_ours else self._fresh_vector() for vector in found]
         ins = [*old, self._params_vector.values] if reads_params else old
         self._g = kernel(self._g, self._free(), self._spare, ins, new)
         self._pending = scale
@@ -152,6 +166,16 @@ class Together(Sweep):
         tree = spread(new, self._layout)
         self._made.append((tree, new))
         return tree
+
+    def _take(self) -> Array:
+        """One that nobody will see."""
+        if self._taken == len(self._room):
+            self._room.append(self._fresh_vector())
+        self._taken += 1
+        return self._room[self._taken - 1]
+
+    def _fresh_vector(self) -> Array:
+        return np.empty(self._layout.size, self._layout.dtype)
 
     def _free(self) -> Array:
         free: Array = self._second if self._g is self._first else self._first

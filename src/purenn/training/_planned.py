@@ -11,22 +11,13 @@ from purenn.layers import Layer, vjp_of
 from purenn.ops._plans import Call, Plan, plan_of, run
 from purenn.optimizers._blocks import PACK
 from purenn.optimizers._layout import Layout, layout, spread
-from purenn.optimizers._together import Memory, Vector, vector_of
+from purenn.optimizers._together import Gradient, Memory, Vector, vector_of
 from purenn.typing import Array, Params
 
 R = TypeVar("R")
 
 SMALL = 2**20
 """Bytes of inputs up to which a plan is made for few parameters: what it keeps is as small."""
-
-
-class Gradient(NamedTuple):
-    """A gradient in one vector, which is written to again by the next step."""
-
-    vector: Array
-    tree: Params
-    """Parts of the vector."""
-    layout: Layout
 
 
 class Program(NamedTuple):
@@ -192,7 +183,7 @@ def _program(
     shares = np.empty_like(weights)
     dlosses, dy = weights.astype(losses.dtype, copy=False), np.empty_like(plan.y)
     vector = np.empty(like.size, like.dtype)
-    gradient = Gradient(vector, spread(vector, like), like)
+    gradient = Gradient(vector, spread(vector, like), like, [])
     calls: list[Call] = [
         *plan.forward,
         *of_loss.forward,

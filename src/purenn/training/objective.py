@@ -11,9 +11,9 @@ from purenn.contract import check_floating
 from purenn.errors import DomainError, DtypeError, ShapeError, TreeError
 from purenn.layers import Layer, State, vjp_of
 from purenn.optimizers._layout import spread
-from purenn.optimizers._together import Vector
+from purenn.optimizers._together import Gradient, Vector
 from purenn.regularizers import Regularizer
-from purenn.training._planned import Gradient, Plans
+from purenn.training._planned import Plans
 from purenn.training.batching import count_examples
 from purenn.typing import Array, Key, Params
 

@@ -16,10 +16,10 @@ from purenn.optimizers import (
 )
 from purenn.optimizers._blocks import PACK
 from purenn.optimizers._sweep import Lent, Sweep
-from purenn.optimizers._together import Memory, NotTogetherError, Together, Vector
+from purenn.optimizers._together import Gradient, Memory, NotTogetherError, Together, Vector
 from purenn.optimizers.base import advance, check_transformation
 from purenn.schedules._step import check_bool
-from purenn.training._planned import Gradient, InPlace
+from purenn.training._planned import InPlace
 from purenn.training.objective import Batch, Objective
 from purenn.typing import Array, Key, Params, Shape
 
@@ -114,8 +114,7 @@ def train_step(
     @np.errstate(all="ignore")
     def by_plan(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics] | None:
         def use(loss: Any, gradient: Gradient, params: Vector) -> tuple[TrainState, Metrics]:
-            run = Together(gradient.vector, state.params, params, gradient.layout, memory)
-            return finish(run, loss)
+            return finish(Together(gradient, state.params, params, memory), loss)
 
         def use_in_place(loss: Any, gradient: Gradient) -> tuple[TrainState, Metrics]:
             donated = {"opt_state": state.opt_state, "params": state.params}
