@@ -14,6 +14,7 @@ from purenn import layers, optimizers, random, training, tree
 from purenn.errors import DomainError, DtypeError, ShapeError, TreeError
 from purenn.ops import losses
 from purenn.optimizers import adam, sgd
+from purenn.training import _planned
 from purenn.typing import Array
 
 ACTIVATIONS = ["relu", "tanh", "gelu", "sigmoid", "softplus"]
@@ -293,3 +294,94 @@ def test_trees_that_stay_are_remembered_beside_one_that_is_new() -> None:
     later, _ = step(state, batch(4))
     assert later.params is state.params
     assert later.opt_state[0].mu is state.opt_state[0].mu
+
+
+@pytest.fixture
+def many(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Few parameters are taken for many; the programs that are made."""
+    made = []
+    original = _planned._program
+
+    def program(*arguments: Any) -> Any:
+        made.append(original(*arguments))
+        return made[-1]
+
+    for module in ("_planned", "step"):
+        monkeypatch.setattr(f"purenn.training.{module}.PACK", 0)
+    monkeypatch.setattr(_planned, "_program", program)
+    return made
+
+
+def fresh() -> training.Objective:
+    return training.objective(MODEL, INTEGER_LABELS)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_steps_in_place_have_the_same_bits(name: str, many: list[Any]) -> None:
+    optimizer = OPTIMIZERS[name](0.01)
+    planned = training.train_step(fresh(), optimizer, donate=True)
+    plain = training.train_step(without_plans(OBJECTIVE), optimizer)
+    a = training.init_state(MODEL, optimizer, random.key(0), (4,))
+    b = tree.map(np.copy, a)
+    for i, size in enumerate([6, 6, 6, 5, 6, 6, 5, 5, 5, 6]):  # the last of an epoch is smaller
+        a, metrics = planned(a, batch(i, size))
+        b, expected = plain(b, batch(i, size))
+        assert same(a, b)
+        assert metrics["loss"] == expected["loss"]
+    # Each at the second of its kind in a row: 6, 5; nothing for what comes once.
+    assert [len(program.inputs) for program in many] == [6, 6, 5]
+
+
+def test_states_take_turns_in_one_step_in_place(many: list[Any]) -> None:
+    step = training.train_step(fresh(), adam(0.01), donate=True)
+    plain = training.train_step(without_plans(OBJECTIVE), adam(0.01))
+    states = [training.init_state(MODEL, adam(0.01), random.key(i), (4,)) for i in range(2)]
+    expected = tree.map(np.copy, states)
+    for i in (0, 0, 0, 1, 0, 1, 1, 1, 0, 0, 0):
+        states[i], expected[i] = step(states[i], batch(i))[0], plain(expected[i], batch(i))[0]
+        assert all(map(same, states, expected))
+    assert len(many) == 3
+
+
+def test_a_leaf_in_place_of_another_is_seen_by_a_step_in_place(many: list[Any]) -> None:
+    step = training.train_step(fresh(), adam(0.01), donate=True)
+    plain = training.train_step(without_plans(OBJECTIVE), adam(0.01))
+    state = training.init_state(MODEL, adam(0.01), random.key(0), (4,))
+    for i in range(3):
+        state, _ = step(state, batch(i))
+    state.params["out"]["kernel"] = state.params["out"]["kernel"] + np.float32(1)
+    expected, _ = plain(tree.map(np.copy, state), batch(3))
+    assert same(step(state, batch(3))[0], expected)
+    assert many
+
+
+def test_what_keeps_a_gradient_has_it_for_itself(many: list[Any]) -> None:
+    kept: list[Any] = []
+
+    def update(grads: Any, state: Any, params: Any = None) -> Any:
+        kept.append((grads, tree.map(np.copy, grads)))
+        return tree.map(lambda g: np.asarray(-0.01 * g), grads), state
+
+    optimizer = optimizers.GradientTransformation(lambda params: (), update)
+    step = training.train_step(fresh(), optimizer, donate=True)
+    state = training.init_state(MODEL, optimizer, random.key(0), (4,))
+    for i in range(5):
+        state, _ = step(state, batch(i))
+    assert many
+    assert all(same(grads, copy) for grads, copy in kept)
+
+
+@pytest.mark.usefixtures("unannotated")
+def test_a_batch_that_does_not_fit_is_refused_by_a_step_in_place(many: list[Any]) -> None:
+    step = training.train_step(fresh(), adam(0.01), donate=True)
+    plain = training.train_step(without_plans(OBJECTIVE), adam(0.01))
+    state = training.init_state(MODEL, adam(0.01), random.key(0), (4,))
+    for i in range(3):
+        state, _ = step(state, batch(i))
+    before = tree.map(np.copy, state)
+    x, labels = batch(0)
+    for one in [(x, labels + 3), (x[:, :3], labels), (x, labels[:5]), (x.astype(float), labels)]:
+        assert refusal(step, state, one) == refusal(plain, state, one)
+        assert same(state, before)
+    assert same(step(state, (x, labels))[0], plain(before, (x, labels))[0])
+    assert many
