@@ -91,3 +91,16 @@ def test_a_pullback_may_be_used_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     (second,) = pullback(2 * np.ones_like(x))
     np.testing.assert_array_equal(second, 2 * kept)
     np.testing.assert_array_equal(first, kept)
+
+
+@pytest.mark.parametrize("block", [2, 100])
+def test_arrays_by_name(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_elementwise, "BLOCK", block)
+    x, t = np.linspace(-2, 2, 6).reshape(2, 3), np.ones((2, 3))
+    expected = losses.huber_loss(x, t, delta=0.5)
+    np.testing.assert_array_equal(losses.huber_loss(x, targets=t, delta=0.5), expected)
+    np.testing.assert_array_equal(losses.huber_loss(targets=t, predictions=x, delta=0.5), expected)
+    y, pullback = activations.elu_vjp(x=x, alpha=2.0)
+    again, through = activations.elu_vjp(x, alpha=2.0)
+    np.testing.assert_array_equal(y, again)
+    np.testing.assert_array_equal(pullback(t)[0], through(t)[0])

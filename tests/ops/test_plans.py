@@ -112,7 +112,7 @@ def test_softmax_cross_entropy_with_integer_labels(
 @pytest.mark.parametrize("label", [-1, 3, 127, -128])
 def test_a_label_that_is_no_class_is_refused_as_by_the_rule(label: int) -> None:
     logits, labels = np.zeros((2, 3), np.float32), np.array([0, label], np.int8)
-    rule = losses.softmax_cross_entropy_with_integer_labels
+    rule = losses.softmax_cross_entropy_with_integer_labels_vjp
     plan = _plans.softmax_cross_entropy_with_integer_labels_plan(logits, labels)
     assert plan is not None
     refusals = []

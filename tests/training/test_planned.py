@@ -1,6 +1,5 @@
 """A step by plan and one without: the same bits, the same refusals, and nothing shared."""
 
-import inspect
 import threading
 from typing import Any
 
@@ -11,47 +10,23 @@ import pytest
 from hypothesis import given, settings
 
 from purenn import layers, optimizers, random, training, tree
-from purenn.errors import DomainError, DtypeError, ShapeError, TreeError
+from purenn.errors import DomainError
 from purenn.ops import losses
 from purenn.optimizers import adam, sgd
-from purenn.training import _planned
 from purenn.typing import Array
+from tests.training.steps import (
+    INTEGER_LABELS,
+    MODEL,
+    OBJECTIVE,
+    OPTIMIZERS,
+    PLAIN,
+    batch,
+    log_error,
+    refusal,
+    same,
+)
 
 ACTIVATIONS = ["relu", "tanh", "gelu", "sigmoid", "softplus"]
-INTEGER_LABELS = losses.softmax_cross_entropy_with_integer_labels
-MODEL = layers.serial(hidden=layers.dense(5), act=layers.relu, out=layers.dense(3))
-OBJECTIVE = training.objective(MODEL, INTEGER_LABELS)
-OPTIMIZERS: dict[str, Any] = {
-    name: member
-    for name, member in vars(optimizers).items()
-    if inspect.isfunction(member)
-    and next(iter(inspect.signature(member).parameters), "") == "learning_rate"
-    and name != "lbfgs"
-}
-
-
-def same(a: Any, b: Any) -> bool:
-    def bits(x: Any) -> list[Any]:
-        return [(path, leaf.dtype, leaf.tobytes()) for path, leaf in tree.leaves_with_paths(x)]
-
-    return bits(a) == bits(b)
-
-
-def batch(seed: int, size: int = 6, features: int = 4, dtype: Any = np.float32) -> Any:
-    rng = np.random.default_rng(seed)
-    return rng.normal(size=(size, features)).astype(dtype), rng.integers(0, 3, size)
-
-
-def refusal(step: Any, state: Any, batch: Any) -> tuple[type, str]:
-    with pytest.raises((DomainError, ShapeError, DtypeError, TreeError)) as refused:
-        step(state, batch)
-    return refused.type, str(refused.value)
-
-
-def without_plans(objective: training.Objective) -> training.Objective:
-    """A model that has none is computed by its ``vjp``."""
-    assert objective.plans is not None
-    return objective._replace(plans=None)
 
 
 @settings(deadline=None)
@@ -98,7 +73,7 @@ def test_loss_and_gradient_have_the_same_bits(
 def test_steps_have_the_same_bits(name: str, donate: bool) -> None:
     optimizer = OPTIMIZERS[name](0.01)
     planned = training.train_step(OBJECTIVE, optimizer, donate=donate)
-    plain = training.train_step(without_plans(OBJECTIVE), optimizer)
+    plain = training.train_step(PLAIN, optimizer)
     a = b = training.init_state(MODEL, optimizer, random.key(0), (4,))
     for i in range(5):
         a, metrics = planned(a, batch(i))
@@ -121,7 +96,7 @@ def test_steps_have_the_same_bits(name: str, donate: bool) -> None:
 @pytest.mark.parametrize("donate", [False, True])
 def test_what_tells_leaves_apart_is_done_by_a_sweep(make: Any, donate: bool) -> None:
     planned = training.train_step(OBJECTIVE, make(), donate=donate)
-    plain = training.train_step(without_plans(OBJECTIVE), make())
+    plain = training.train_step(PLAIN, make())
     a = b = training.init_state(MODEL, make(), random.key(0), (4,))
     for i in range(7):
         a, b = planned(a, batch(i))[0], plain(b, batch(i))[0]
@@ -156,7 +131,7 @@ def test_a_donated_state_is_written_to_from_the_second_step_on() -> None:
 
 def test_states_take_turns_in_one_donating_step() -> None:
     step = training.train_step(OBJECTIVE, adam(0.01), donate=True)
-    plain = training.train_step(without_plans(OBJECTIVE), adam(0.01))
+    plain = training.train_step(PLAIN, adam(0.01))
     states = [training.init_state(MODEL, adam(0.01), random.key(i), (4,)) for i in range(3)]
     expected = [*states]
     for i in (0, 0, 0, 1, 0, 1, 1, 2, 0, 0, 2, 1):
@@ -167,7 +142,7 @@ def test_states_take_turns_in_one_donating_step() -> None:
 @pytest.mark.parametrize("where", ["params", "mu"])
 def test_a_leaf_that_was_put_in_place_of_another_is_seen(where: str) -> None:
     step = training.train_step(OBJECTIVE, adam(0.01), donate=True)
-    plain = training.train_step(without_plans(OBJECTIVE), adam(0.01))
+    plain = training.train_step(PLAIN, adam(0.01))
     state = training.init_state(MODEL, adam(0.01), random.key(0), (4,))
     for i in range(3):
         state, _ = step(state, batch(i))
@@ -184,7 +159,7 @@ def test_a_leaf_that_was_put_in_place_of_another_is_seen(where: str) -> None:
 @pytest.mark.usefixtures("unannotated")
 def test_a_batch_that_does_not_fit_is_refused_as_ever_and_nothing_is_lost() -> None:
     step = training.train_step(OBJECTIVE, adam(0.01), donate=True)
-    plain = training.train_step(without_plans(OBJECTIVE), adam(0.01))
+    plain = training.train_step(PLAIN, adam(0.01))
     state = training.init_state(MODEL, adam(0.01), random.key(0), (4,))
     for i in range(3):
         state, _ = step(state, batch(i))
@@ -204,7 +179,7 @@ def test_a_batch_that_does_not_fit_is_refused_as_ever_and_nothing_is_lost() -> N
 @pytest.mark.usefixtures("unannotated")
 def test_a_state_that_does_not_fit_is_refused_as_ever() -> None:
     step = training.train_step(OBJECTIVE, adam(0.01), donate=True)
-    plain = training.train_step(without_plans(OBJECTIVE), adam(0.01))
+    plain = training.train_step(PLAIN, adam(0.01))
     state = training.init_state(MODEL, adam(0.01), random.key(0), (4,))
     for i in range(3):
         state, _ = step(state, batch(i))
@@ -262,18 +237,6 @@ def test_what_is_large_or_cannot_be_planned_is_done_without() -> None:
         assert objective.plans is None or not any(objective.plans._known.values())
 
 
-def log_error(outputs: Array, targets: Array) -> Array:
-    """Σ(log y − t)², of somebody who refuses what has no logarithm."""
-    return log_error_vjp(outputs, targets)[0]
-
-
-def log_error_vjp(outputs: Array, targets: Array) -> tuple[Array, Any]:
-    if not (outputs > 0).all():
-        raise DomainError("log_error: outputs are not positive")
-    off = np.log(outputs) - targets
-    return np.sum(off**2, axis=-1), lambda dy: (2 * off / outputs * dy[:, None], None)
-
-
 def test_a_loss_of_somebody_else_sees_only_outputs_of_the_model() -> None:
     model = layers.serial(out=layers.dense(3), act=layers.softplus)
     objective = training.objective(model, log_error)
@@ -296,92 +259,74 @@ def test_trees_that_stay_are_remembered_beside_one_that_is_new() -> None:
     assert later.opt_state[0].mu is state.opt_state[0].mu
 
 
-@pytest.fixture
-def many(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Few parameters are taken for many; the programs that are made."""
-    made = []
-    original = _planned._program
-
-    def program(*arguments: Any) -> Any:
-        made.append(original(*arguments))
-        return made[-1]
-
-    for module in ("_planned", "step"):
-        monkeypatch.setattr(f"purenn.training.{module}.PACK", 0)
-    monkeypatch.setattr(_planned, "_program", program)
-    return made
+def of_large(x: Array) -> Array:
+    """log x, of somebody who refuses what has none."""
+    return of_large_vjp(x)[0]
 
 
-def fresh() -> training.Objective:
-    return training.objective(MODEL, INTEGER_LABELS)
+def of_large_vjp(x: Array) -> tuple[Array, Any]:
+    if not (x > 0).all():
+        raise DomainError("of_large: x is not positive")
+    return np.log(x), lambda dy: (dy / x,)
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_steps_in_place_have_the_same_bits(name: str, many: list[Any]) -> None:
-    optimizer = OPTIMIZERS[name](0.01)
-    planned = training.train_step(fresh(), optimizer, donate=True)
-    plain = training.train_step(without_plans(OBJECTIVE), optimizer)
-    a = training.init_state(MODEL, optimizer, random.key(0), (4,))
-    b = tree.map(np.copy, a)
-    for i, size in enumerate([6, 6, 6, 5, 6, 6, 5, 5, 5, 6]):  # the last of an epoch is smaller
-        a, metrics = planned(a, batch(i, size))
-        b, expected = plain(b, batch(i, size))
+@pytest.mark.parametrize("donate", [False, True])
+def test_an_activation_of_somebody_else_sees_only_what_comes_to_it(donate: bool) -> None:
+    model = layers.serial(
+        hidden=layers.dense(5), act=layers.softplus, log=layers.activation(of_large),
+        out=layers.dense(3),
+    )  # fmt: skip
+    plain = training.objective(model._replace(plan=None), INTEGER_LABELS)
+    planned = training.objective(model, INTEGER_LABELS)
+    a = b = training.init_state(model, adam(0.01), random.key(0), (4,))
+    step = training.train_step(planned, adam(0.01), donate=donate)
+    for i in range(4):
+        a, _ = step(a, batch(i))
+        b, _ = training.train_step(plain, adam(0.01))(b, batch(i))
         assert same(a, b)
-        assert metrics["loss"] == expected["loss"]
-    # Each at the second of its kind in a row: 6, 5; nothing for what comes once.
-    assert [len(program.inputs) for program in many] == [6, 6, 5]
+    assert planned.plans is not None
+    assert any(planned.plans._known.values())
 
 
-def test_states_take_turns_in_one_step_in_place(many: list[Any]) -> None:
-    step = training.train_step(fresh(), adam(0.01), donate=True)
-    plain = training.train_step(without_plans(OBJECTIVE), adam(0.01))
-    states = [training.init_state(MODEL, adam(0.01), random.key(i), (4,)) for i in range(2)]
-    expected = tree.map(np.copy, states)
-    for i in (0, 0, 0, 1, 0, 1, 1, 1, 0, 0, 0):
-        states[i], expected[i] = step(states[i], batch(i))[0], plain(expected[i], batch(i))[0]
-        assert all(map(same, states, expected))
-    assert len(many) == 3
+def zero_log(outputs: Array, targets: Array) -> Array:
+    """log 0, of somebody who wants to hear of it."""
+    return zero_log_vjp(outputs, targets)[0]
 
 
-def test_a_leaf_in_place_of_another_is_seen_by_a_step_in_place(many: list[Any]) -> None:
-    step = training.train_step(fresh(), adam(0.01), donate=True)
-    plain = training.train_step(without_plans(OBJECTIVE), adam(0.01))
-    state = training.init_state(MODEL, adam(0.01), random.key(0), (4,))
-    for i in range(3):
-        state, _ = step(state, batch(i))
-    state.params["out"]["kernel"] = state.params["out"]["kernel"] + np.float32(1)
-    expected, _ = plain(tree.map(np.copy, state), batch(3))
-    assert same(step(state, batch(3))[0], expected)
-    assert many
+def zero_log_vjp(outputs: Array, targets: Array) -> tuple[Array, Any]:
+    return np.log(np.zeros(len(outputs), np.float32)), lambda dy: (outputs * 0, None)
 
 
-def test_what_keeps_a_gradient_has_it_for_itself(many: list[Any]) -> None:
-    kept: list[Any] = []
-
-    def update(grads: Any, state: Any, params: Any = None) -> Any:
-        kept.append((grads, tree.map(np.copy, grads)))
-        return tree.map(lambda g: np.asarray(-0.01 * g), grads), state
-
-    optimizer = optimizers.GradientTransformation(lambda params: (), update)
-    step = training.train_step(fresh(), optimizer, donate=True)
-    state = training.init_state(MODEL, optimizer, random.key(0), (4,))
-    for i in range(5):
-        state, _ = step(state, batch(i))
-    assert many
-    assert all(same(grads, copy) for grads, copy in kept)
+@pytest.mark.parametrize("donate", [False, True])
+def test_warnings_of_somebody_elses_loss_are_told_at_every_step(donate: bool) -> None:
+    objective = training.objective(MODEL, zero_log)
+    step = training.train_step(objective, sgd(0.01), donate=donate)
+    state = training.init_state(MODEL, sgd(0.01), random.key(0), (4,))
+    for i in range(4):
+        with pytest.warns(RuntimeWarning, match="divide by zero encountered in log"):
+            state, _ = step(state, batch(i))
+    assert objective.plans is not None
+    assert any(objective.plans._known.values())
 
 
 @pytest.mark.usefixtures("unannotated")
-def test_a_batch_that_does_not_fit_is_refused_by_a_step_in_place(many: list[Any]) -> None:
-    step = training.train_step(fresh(), adam(0.01), donate=True)
-    plain = training.train_step(without_plans(OBJECTIVE), adam(0.01))
-    state = training.init_state(MODEL, adam(0.01), random.key(0), (4,))
-    for i in range(3):
-        state, _ = step(state, batch(i))
-    before = tree.map(np.copy, state)
+@pytest.mark.parametrize("kind", [">i2", ">i8", "uint64"])
+def test_labels_of_rare_dtypes(kind: str) -> None:
+    params, state, _ = MODEL.init(random.key(0), (4,))
     x, labels = batch(0)
-    for one in [(x, labels + 3), (x[:, :3], labels), (x, labels[:5]), (x.astype(float), labels)]:
-        assert refusal(step, state, one) == refusal(plain, state, one)
-        assert same(state, before)
-    assert same(step(state, (x, labels))[0], plain(before, (x, labels))[0])
-    assert many
+    objective = training.objective(MODEL, INTEGER_LABELS)
+    for _ in range(3):
+        found = objective.value_and_grad(params, state, (x, labels.astype(kind)))
+        assert same(found, PLAIN.value_and_grad(params, state, (x, labels)))
+        with pytest.raises(DomainError, match=r"labels\[0\] is 256, expected 0 to 2"):
+            objective.grad(params, state, (x, np.full(6, 256, kind)))
+
+
+def test_a_program_that_would_keep_much_is_not_kept() -> None:
+    model = layers.serial(hidden=layers.dense(2048), act=layers.relu, out=layers.dense(3))
+    objective = training.objective(model, INTEGER_LABELS)
+    params, state, _ = model.init(random.key(0), (4,))
+    for _ in range(2):
+        objective.grad(params, state, batch(0, 2048))
+    assert objective.plans is not None
+    assert [*objective.plans._known.values()] == [[]]

@@ -9,7 +9,7 @@ from numpy.typing import DTypeLike
 from purenn import random
 from purenn.errors import DomainError, ShapeError, TreeError
 from purenn.layers.core import REFUSED, Layer, State, inside
-from purenn.ops._plans import Call, Plan
+from purenn.ops._plans import Call, Plan, run
 from purenn.typing import Array, Key, Params, Pullback, Shape
 
 
@@ -102,6 +102,7 @@ def serial(*unnamed: Layer, **layers: Layer) -> Layer:
             if part is None:
                 return None
             parts.append((name, part))
+            run(part.forward)  # the next one is planned for a batch, too
             x, in_place = part.y, not part.reads_y
         return _in_series(parts, next((name for name in layers if params.get(name)), None))
 

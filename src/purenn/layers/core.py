@@ -9,7 +9,7 @@ from numpy.typing import DTypeLike
 
 from purenn.contract import check_array, check_cotangent, check_floating, check_keys, unchecked
 from purenn.errors import DomainError, DtypeError, ShapeError, TreeError
-from purenn.ops._plans import Call, Plan, Planner, plan_of
+from purenn.ops._plans import Call, Plan, Planner, plan_by_vjp, plan_of
 from purenn.typing import Array, Key, Params, Pullback, Shape
 
 State: TypeAlias = dict[str, Any]
@@ -32,10 +32,10 @@ class Layer(NamedTuple):
             ``pullback(dy, *, input_cotangent=True) -> (dparams, dx)``; without the input
             cotangent ``dx`` is ``None``, and no work is spent on it.
         stochastic: Whether ``vjp`` needs its key; no key is derived for a layer that does not.
-        plan: ``(params, x, in_place=False) -> Plan`` of ``vjp`` for these very arrays, as
-            :mod:`purenn.ops._plans` explains, whose way back is
-            ``(dy, dparams, dx) -> calls``; ``in_place`` if the value may be where x is. None, also
-            as what it gives, where there is none: the layer is then slower in a small network.
+        plan: ``(params, x, in_place=False) -> Plan`` of ``vjp`` for these very arrays, which hold
+            a batch, as :mod:`purenn.ops._plans` explains; ``in_place`` if the value may be where x
+            is. None, also as what it gives, where there is none: the layer is then slower in a
+            small network.
 
     All three raise ShapeError, DtypeError, DomainError or TreeError for what does not fit.
     """
@@ -115,35 +115,21 @@ def of_rule(rule: Callable[..., Array], shape: Callable[[Shape], Shape], **stati
     planner = None if static else plan_of(rule)
 
     def plan(params: Params, x: Array, in_place: bool = False) -> Plan | None:
-        found = planner(x, in_place) if planner is not None else _by_vjp(apply_vjp, static, x)
-        return None if found is None else _without_parameters(found)
+        if planner is None:
+            return _of_layer(plan_by_vjp(apply_vjp, x, **static))
+        found = planner(x, in_place)
+        return None if found is None else _of_layer(found)
 
     return without_parameters(rule.__name__, shape, lambda x: apply(x, **static), vjp, plan=plan)
 
 
-def _without_parameters(plan: Plan) -> Plan:
-    """The plan of a rule of x as that of a layer."""
+def _of_layer(plan: Plan) -> Plan:
+    """The plan of a rule of x as that of a layer without parameters."""
 
     def backward(dy: Array, dparams: Params, dx: Array | None) -> list[Call]:
         return [] if dx is None else plan.backward(dy, dx)
 
     return plan._replace(backward=backward)
-
-
-def _by_vjp(rule_vjp: Callable[..., Any], static: dict[str, Any], x: Array) -> Plan:
-    """A plan of a rule that has none of its own: its results are put where they belong."""
-    y = np.empty_like(rule_vjp(np.zeros(x.shape, x.dtype), **static)[0])
-    pullback: Callable[[Array], tuple[Array]]
-
-    def forward() -> None:
-        nonlocal pullback
-        value, pullback = rule_vjp(x, **static)
-        np.copyto(y, value)
-
-    def backward(dy: Array, dx: Array) -> list[Call]:
-        return [(lambda: np.copyto(dx, pullback(dy)[0]), ())]
-
-    return Plan(y, [(forward, ())], backward)
 
 
 def inside(name: str, error: Exception) -> Exception:

@@ -1,6 +1,7 @@
 """Large arrays in blocks, so that what a rule computes on its way stays in the cache."""
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -22,12 +23,15 @@ def elementwise(function: Callable[P, R]) -> Callable[P, R]:
     refuse it.
     """
     by_blocks: Callable[..., Any] = _vjp if function.__name__.endswith("_vjp") else _value
+    code = inspect.unwrap(function).__code__
+    names = code.co_varnames[: code.co_argcount]
 
     @functools.wraps(function)
     def apply(*primals: P.args, **static: P.kwargs) -> R:
-        arrays = cast(tuple[Array, ...], primals)
+        named = [cast(Array, static.pop(name)) for name in names[len(primals) :] if name in static]
+        arrays = (*cast(tuple[Array, ...], primals), *named)
         if arrays[0].size <= BLOCK or any(x.shape != arrays[0].shape for x in arrays[1:]):
-            return function(*primals, **static)
+            return cast(Any, function)(*arrays, **static)  # type: ignore[no-any-return]
         return cast(R, by_blocks(functools.partial(function, **static), arrays))
 
     return apply

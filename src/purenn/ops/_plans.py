@@ -8,6 +8,7 @@ for one, so that the results have the same bits. How a rule is derived stands th
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from itertools import groupby
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -25,6 +26,23 @@ def run(calls: Iterable[Call]) -> None:
         function(*arguments)
 
 
+def loud(function: Callable[[], object]) -> None:
+    """Call what is not purenn's: its warnings are for whoever trains with it."""
+    function()
+
+
+def quietly(calls: Iterable[Call]) -> list[Call]:
+    """The same calls without warnings about infinities, but for the loud ones."""
+    return [
+        call
+        for is_loud, its in groupby(calls, lambda call: call[0] is loud)
+        for call in (its if is_loud else [(_run_quietly, ([*its],))])
+    ]
+
+
+_run_quietly = np.errstate(all="ignore")(run)
+
+
 class Plan(NamedTuple):
     """A rule for given arrays.
 
@@ -34,6 +52,8 @@ class Plan(NamedTuple):
         backward: ``(dy, *cotangents) -> calls``: what fills the cotangents after ``forward``. They
             share no memory with ``dy``; one that is ``None`` is not wanted.
         reads_y: Whether the way back wants ``y`` as it was.
+
+    That of a layer has the way back ``(dy, dparams, dx) -> calls``.
     """
 
     y: Array
@@ -53,6 +73,33 @@ def plan_of(rule: Callable[..., Any]) -> Planner | None:
     return globals().get(f"{rule.__name__}_plan")
 
 
+def plan_by_vjp(rule_vjp: Callable[..., Any], *primals: Array, **static: Any) -> Plan:
+    """A plan of any rule, whose results are put where they belong; only the first has a cotangent.
+
+    The arrays must hold what the rule takes, as it is called to see what comes of them.
+    """
+    value = rule_vjp(*primals, **static)[0]
+    y, pullback = np.empty(value.shape, value.dtype), _unready
+    is_ours = getattr(rule_vjp, "__module__", "").startswith("purenn.")
+
+    def call(function: Callable[[], object]) -> Call:
+        return (function, ()) if is_ours else (loud, (function,))
+
+    def forward() -> None:
+        nonlocal pullback
+        value, pullback = rule_vjp(*primals, **static)
+        np.copyto(y, value)
+
+    def backward(dy: Array, dx: Array, *others: None) -> list[Call]:
+        return [call(lambda: np.copyto(dx, pullback(dy)[0]))]
+
+    return Plan(y, [call(forward)], backward)
+
+
+def _unready(dy: Array) -> tuple[Any, ...]:
+    raise AssertionError("the way back before the way forward")
+
+
 def dense_plan(x: Array, kernel: Array, bias: Array) -> Plan | None:
     """``dense`` for a matrix of inputs; half precision has none."""
     if x.ndim != 2 or x.itemsize == 2:
@@ -67,6 +114,7 @@ def dense_plan(x: Array, kernel: Array, bias: Array) -> Plan | None:
 
 
 def _sum_rows(x: Array, out: Array) -> list[Call]:
+    """What ``sum_rows`` does to a contiguous array."""
     calls: list[Call] = []
     ones = np.ones(FOLDED, x.dtype)
     while (count := len(x)) > FOLDED:
@@ -82,7 +130,7 @@ def _sum_rows(x: Array, out: Array) -> list[Call]:
     return [*calls, (np.dot, (ones[: len(x)], x, out))]
 
 
-_FEW = 2**16
+_FEW = 2**16  # bytes
 
 
 def relu_plan(x: Array, in_place: bool = False) -> Plan:
@@ -96,12 +144,12 @@ def relu_plan(x: Array, in_place: bool = False) -> Plan:
         kept = dx.view(word)
         return [(np.greater, (y, zero, kept)), (np.multiply, (kept, dy.view(word), kept))]
 
-    # NumPy wants the third argument of maximum to be named.
+    # A third argument that is not named is deprecated for maximum alone.
     return Plan(y, [(partial(np.maximum, out=y), (x, zeros))], backward, reads_y=True)
 
 
 def _check_labels(labels: Array, classes: int) -> Callable[[], None]:
-    name, in_range = "softmax_cross_entropy_with_integer_labels", Index("classes")
+    name, in_range = "softmax_cross_entropy_with_integer_labels_vjp", Index("classes")
     unsigned = labels.view(f"u{labels.itemsize}")  # a negative number is a large one
 
     def check() -> None:
@@ -112,11 +160,11 @@ def _check_labels(labels: Array, classes: int) -> Callable[[], None]:
 
 
 def softmax_cross_entropy_with_integer_labels_plan(logits: Array, labels: Array) -> Plan | None:
-    """The same along the last axis of float32 in a matrix.
+    """``softmax_cross_entropy_with_integer_labels`` of a matrix in float32, along its last axis.
 
     The way forward raises DomainError for a label that is no class.
     """
-    if logits.ndim != 2 or logits.dtype != np.float32:
+    if logits.ndim != 2 or logits.dtype != np.float32 or labels.dtype == np.uint64:
         return None
     count, classes = logits.shape
     starts, ones = np.arange(0, logits.size, classes), np.ones(classes)

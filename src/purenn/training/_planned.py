@@ -1,6 +1,7 @@
 """Loss and gradient of a model by a plan: the same bits, sooner."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from purenn import tree
 from purenn.contract import Kinds, kinds_of_tree, remember
 from purenn.layers import Layer, vjp_of
-from purenn.ops._plans import Call, Plan, plan_of, run
+from purenn.ops._plans import Call, plan_by_vjp, plan_of, quietly, run
 from purenn.optimizers._blocks import PACK
 from purenn.optimizers._layout import Layout, layout, spread
 from purenn.optimizers._together import Gradient, Memory, Vector, vector_of
@@ -17,7 +18,7 @@ from purenn.typing import Array, Params
 R = TypeVar("R")
 
 SMALL = 2**20
-"""Bytes of inputs up to which a plan is made for few parameters: what it keeps is as small."""
+"""Bytes that a program for few parameters may keep."""
 
 
 class Program(NamedTuple):
@@ -26,9 +27,10 @@ class Program(NamedTuple):
     inputs: Array
     targets: Array
     calls: list[Call]
-    shares: Array
-    """What each loss is multiplied by, to be added up."""
-    losses: Array
+    total: Array
+    """Where the mean loss will be, in float32 at least."""
+    dtype: np.dtype[Any]
+    """That of the losses."""
     gradient: Gradient
 
     def loss(self, inputs: Array, targets: Array) -> Any:
@@ -36,9 +38,8 @@ class Program(NamedTuple):
         np.copyto(self.inputs, inputs)
         np.copyto(self.targets, targets)
         run(self.calls)
-        total = np.add.reduce(self.shares, axis=None)
-        dtype = self.losses.dtype
-        return total if total.dtype is dtype else total.astype(dtype)
+        total = self.total[()]
+        return total if total.dtype is self.dtype else total.astype(self.dtype)
 
 
 class Plans:
@@ -75,7 +76,6 @@ class Plans:
         finally:
             idle.append((its_params, program))
 
-    @np.errstate(all="ignore")
     def make(self, params: Any, state: Any, batch: Any) -> None:
         """Make a program for arguments that have passed all checks, unless it has been tried."""
         kinds = _kinds(params, state, batch)
@@ -83,10 +83,10 @@ class Plans:
             return
         like = layout(params)
         found: list[tuple[Array, Program]] = []
-        if like is not None and like.nbytes <= PACK and like.nbytes + batch[0].nbytes <= SMALL:
+        if like is not None and like.nbytes <= PACK and batch[0].nbytes <= SMALL:
             its_params = vector_of(params, like).values.copy()
-            program = _program(self.model, self.loss, spread(its_params, like), like, *batch)
-            found = [] if program is None else [(its_params, program)]
+            made = _program(self.model, self.loss, spread(its_params, like), like, *batch)
+            found = [(its_params, made[0])] if made is not None and made[1] <= SMALL else []
         remember(self._known, kinds, found, most=8)
 
 
@@ -99,46 +99,52 @@ class InPlace:
     def __init__(self, model: Layer, loss: Callable[..., Array]) -> None:
         """There is none yet."""
         self._model, self._loss = model, loss
-        self._last = _Last(None, [], [])
+        self._last = _Last(None, [])
 
     def find(
         self, params: Any, state: Any, batch: Any, use: Callable[[Any, Gradient], R]
     ) -> R | None:
-        """What ``use`` makes of the mean loss and its gradient; None if there is no program."""
+        """What ``use`` makes of the mean loss and its gradient; None if there is no program.
+
+        It is made for the second batch of a kind in a row, so that there is none for what comes
+        only once in an epoch.
+        """
         last = self._last
-        if not last.idle or not last.are(_kinds(params, state, batch), params):
+        if not last.are(_kinds(params, state, batch), params):
+            return None
+        if not last.is_tried:
+            last.is_tried = True
+            like = layout(params)
+            if like is not None and like.nbytes > PACK:
+                made = _program(self._model, self._loss, params, like, *batch)
+                last.idle += [] if made is None else [made[0]]
+        if not last.idle:
             return None
         try:
             program = last.idle.pop()
-        except IndexError:
+        except IndexError:  # another thread is at work with it
             return None
         try:
             return use(program.loss(*batch), program.gradient)
         finally:
             last.idle.append(program)
 
-    @np.errstate(all="ignore")
-    def make(self, params: Any, state: Any, batch: Any) -> None:
-        """Make a program for arguments that have passed all checks.
-
-        It is made for the second batch of a kind in a row, so that there is none for what comes
-        only once in an epoch.
-        """
+    def remember(self, params: Any, state: Any, batch: Any) -> None:
+        """Know the arguments of a step that has been taken without a program."""
         kinds = _kinds(params, state, batch)
         if not self._last.are(kinds, params):
-            self._last = _Last(kinds, tree.leaves(params), [])
-        elif (like := layout(params)) is not None and like.nbytes > PACK:
-            program = _program(self._model, self._loss, params, like, *batch)
-            self._last.idle[:] = [] if program is None else [program]
+            self._last = _Last(kinds, tree.leaves(params))
 
 
-class _Last(NamedTuple):
+@dataclass(slots=True)
+class _Last:
     """What the last step was for."""
 
     kinds: Kinds | None
     leaves: list[Any]
-    idle: list[Program]
+    idle: list[Program] = field(default_factory=list)
     """The program for these leaves, unless a thread is at work with it."""
+    is_tried: bool = False
 
     def are(self, kinds: Kinds | None, params: Any) -> bool:
         """Whether these are the same."""
@@ -150,7 +156,9 @@ class _Last(NamedTuple):
 
 def _kinds(params: Any, state: Any, batch: Any) -> Kinds | None:
     """All that a plan depends on; None where there is more than arrays in dicts."""
-    if type(params) is not dict or state != {} or not isinstance(batch, list | tuple):
+    if type(params) is not dict or type(state) is not dict or state:
+        return None
+    if not isinstance(batch, list | tuple):
         return None
     if len(batch) != 2:
         return None
@@ -168,19 +176,40 @@ def _program(
     like: Layout,
     inputs: Array,
     targets: Array,
-) -> Program | None:
-    """Make one for parameters in these arrays; None where the model has no plan."""
-    if model.plan is None or like.dtype != inputs.dtype:
+) -> tuple[Program, int] | None:
+    """Make one for parameters in these arrays, and tell how many bytes it keeps.
+
+    None where the model has no plan, or refuses this batch: so will the rules, and say why.
+    """
+    try:
+        return _made(model, loss, params, like, inputs, targets)
+    except Exception:
+        return None
+
+
+@np.errstate(all="ignore")
+def _made(
+    model: Layer,
+    loss: Callable[..., Array],
+    params: Params,
+    like: Layout,
+    inputs: Array,
+    targets: Array,
+) -> tuple[Program, int] | None:
+    if model.plan is None or like.dtype != inputs.dtype or not targets.dtype.isnative:
         return None
     inputs, targets = inputs.copy("C"), targets.copy("C")
     plan = model.plan(params, inputs)
     if plan is None:
         return None
     run(plan.forward)
-    of_loss = _plan_of_loss(loss, plan.y, targets)
+    planner = plan_of(loss)
+    of_loss = None if planner is None else planner(plan.y, targets)
+    if of_loss is None:
+        of_loss = plan_by_vjp(vjp_of(loss), plan.y, targets)
     losses = of_loss.y
     weights = np.full(losses.shape, 1 / losses.size, np.promote_types(losses.dtype, np.float32))
-    shares = np.empty_like(weights)
+    shares, total = np.empty_like(weights), np.empty((), weights.dtype)
     dlosses, dy = weights.astype(losses.dtype, copy=False), np.empty_like(plan.y)
     vector = np.empty(like.size, like.dtype)
     gradient = Gradient(vector, spread(vector, like), like, [])
@@ -188,27 +217,11 @@ def _program(
         *plan.forward,
         *of_loss.forward,
         (np.multiply, (weights, losses, shares)),
+        (np.add.reduce, (shares, None, None, total)),
         *of_loss.backward(dlosses, dy, None),
         *plan.backward(dy, gradient.tree, None),
     ]
-    return Program(inputs, targets, calls, shares, losses, gradient)
-
-
-def _plan_of_loss(loss: Callable[..., Array], outputs: Array, targets: Array) -> Plan:
-    planner = plan_of(loss)
-    plan = None if planner is None else planner(outputs, targets)
-    if plan is not None:
-        return plan
-    loss_vjp = vjp_of(loss)
-    y = np.empty_like(loss_vjp(outputs, targets)[0])
-    pullback: Callable[[Array], tuple[Array, Any]]
-
-    def forward() -> None:
-        nonlocal pullback
-        losses, pullback = loss_vjp(outputs, targets)
-        np.copyto(y, losses)
-
-    def backward(dy: Array, doutputs: Array, _: None) -> list[Call]:
-        return [(lambda: np.copyto(doutputs, pullback(dy)[0]), ())]
-
-    return Plan(y, [(forward, ())], backward)
+    program = Program(inputs, targets, quietly(calls), total, losses.dtype, gradient)
+    arrays = [x for _, arguments in calls for x in arguments if isinstance(x, np.ndarray)]
+    owners = {id(its): its.nbytes for x in arrays for its in [x if x.base is None else x.base]}
+    return program, sum(owners.values())

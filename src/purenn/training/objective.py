@@ -84,8 +84,7 @@ def objective(
         params: Params, state: State, batch: Batch, key: Key | None = None
     ) -> tuple[tuple[Any, State], Params]:
         if plans is not None:
-            with np.errstate(all="ignore"):
-                found = plans.find(params, state, batch, _copied)
+            found = plans.find(params, state, batch, _copied)
             if found is not None:
                 return found
         inputs, targets, weights = _admit(batch)

@@ -92,7 +92,9 @@ def train_step(
         donate: Whether a step may write to the parameters and to the optimizer's state that it is
             given: the next ones are in the same arrays, and the old TrainState must not be used
             again. It saves allocating arrays of that size, as ``jax.jit(donate_argnums=…)`` does.
-            Where the parameters are few, new arrays take less time, and the old ones are left.
+            Where the parameters are few, new arrays take less time, and the old ones are left. The
+            step keeps the arrays that it works in, and those of the last parameters, as long as
+            there is the step.
 
     Raises:
         DtypeError: an argument is of another type; the step raises it for a state that is no
@@ -104,15 +106,13 @@ def train_step(
         )
     check_transformation("train_step", "optimizer", optimizer)
     check_bool("train_step", "donate", donate)
-    in_place: bool | None = None  # known once parameters have been seen
     is_searching = isinstance(optimizer, GradientTransformationExtraArgs)
-
-    plans = None if is_searching else objective.plans
+    few = None if is_searching else objective.plans
+    many = InPlace(few.model, few.loss) if donate and few is not None else None
     memory = Memory() if donate else None
-    many = InPlace(plans.model, plans.loss) if donate and plans is not None else None
+    in_place: bool | None = None  # known once parameters have been seen
 
-    @np.errstate(all="ignore")
-    def by_plan(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics] | None:
+    def by_plan(state: TrainState, batch: Batch, count: Array) -> tuple[TrainState, Metrics] | None:
         def use(loss: Any, gradient: Gradient, params: Vector) -> tuple[TrainState, Metrics]:
             return finish(Together(gradient, state.params, params, memory), loss)
 
@@ -120,20 +120,21 @@ def train_step(
             donated = {"opt_state": state.opt_state, "params": state.params}
             return finish(Lent(gradient.tree, state.params, donated), loss)
 
+        @np.errstate(all="ignore")
         def finish(run: Sweep, loss: Any) -> tuple[TrainState, Metrics]:
             opt_state = advance(optimizer, run, state.opt_state)
-            return _next(state, run.apply(), {}, opt_state, loss)
+            return TrainState(run.apply(), {}, opt_state, state.key, count), {"loss": loss}
 
         its = state.params, state.state, batch
-        done = None if plans is None else plans.find(*its, use, memory)
+        done = None if few is None else few.find(*its, use, memory)
         return many.find(*its, use_in_place) if done is None and many is not None else done
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        nonlocal in_place, plans
+        nonlocal in_place, few
         check_train_state("step", state)
-        apart = False
+        count, apart = np.array(int(state.step) + 1, np.int32), False
         try:
-            done = by_plan(state, batch)
+            done = by_plan(state, batch, count)
         except NotTogetherError:
             done, apart = None, True
         if done is not None:
@@ -156,20 +157,12 @@ def train_step(
             optimizer, grads, state.opt_state, state.params, donate=in_place, **extra
         )
         if many is not None and in_place:
-            del grads  # a plan has arrays of its own for them
-            many.make(params, state.state, batch)
+            many.remember(params, state.state, batch)
         if apart:  # and no mistake of the caller's, which would have been refused by now
-            plans = None
-        return _next(state, params, new, opt_state, loss)
+            few = None
+        return TrainState(params, new, opt_state, state.key, count), {"loss": loss}
 
     return step
-
-
-def _next(
-    state: TrainState, params: Params, new: State, opt_state: Any, loss: Any
-) -> tuple[TrainState, Metrics]:
-    count = np.array(int(state.step) + 1, np.int32)
-    return TrainState(params, new, opt_state, state.key, count), {"loss": loss}
 
 
 def fit(

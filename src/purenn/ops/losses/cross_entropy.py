@@ -200,7 +200,7 @@ def _joint_of_few(rows: Array, labels: Array, sharp: bool) -> tuple[Array, Array
     if sharp:
         e += e * lost
         d += lost
-    at_label = places(rows, labels[..., np.newaxis])
+    at_label = places(rows, labels.astype(np.intp, copy=False)[..., np.newaxis])
     its = e.take(at_label)
     e.put(at_label, 0)
     if sharp:
