@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -9,10 +10,10 @@ import numpy as np
 from purenn import tree
 from purenn.contract import Kinds, kinds_of_tree, remember
 from purenn.layers import Layer, vjp_of
-from purenn.ops._plans import Call, plan_by_vjp, plan_of, quietly, run
+from purenn.ops._plans import Call, loud, plan_by_vjp, plan_of, quietly, run
 from purenn.optimizers._blocks import PACK
 from purenn.optimizers._layout import Layout, layout, spread
-from purenn.optimizers._together import Gradient, Memory, Vector, vector_of
+from purenn.optimizers._together import Gradient, Memory, vector_of
 from purenn.typing import Array, Params
 
 R = TypeVar("R")
@@ -27,6 +28,8 @@ class Program(NamedTuple):
     inputs: Array
     targets: Array
     calls: list[Call]
+    is_loud: bool
+    """Whether some of them may warn."""
     total: Array
     """Where the mean loss will be, in float32 at least."""
     dtype: np.dtype[Any]
@@ -42,6 +45,17 @@ class Program(NamedTuple):
         return total if total.dtype is self.dtype else total.astype(self.dtype)
 
 
+@np.errstate(all="ignore")
+def _take(program: Program, batch: Any, use: Callable[[Any, Gradient], R]) -> R:
+    return use(program.loss(*batch), program.gradient)
+
+
+def _take_loudly(program: Program, batch: Any, use: Callable[[Any, Gradient], R]) -> R:
+    loss = program.loss(*batch)
+    with np.errstate(all="ignore"):
+        return use(loss, program.gradient)
+
+
 class Plans:
     """Programs for few parameters, which are copied, by the shapes and dtypes that they are for."""
 
@@ -55,13 +69,10 @@ class Plans:
         params: Any,
         state: Any,
         batch: Any,
-        use: Callable[[Any, Gradient, Vector], R],
+        use: Callable[..., R],
         memory: Memory | None = None,
     ) -> R | None:
-        """What ``use`` makes of the mean loss, its gradient and the parameters, as vectors.
-
-        None if there is no program.
-        """
+        """``use(loss, gradient, params=vector)``; None if there is no program."""
         idle = self._known.get(_kinds(params, state, batch))
         if not idle:  # or another thread is at work with it
             return None
@@ -72,7 +83,8 @@ class Plans:
         try:
             vector = vector_of(params, program.gradient.layout, memory)
             np.copyto(its_params, vector.values)
-            return use(program.loss(*batch), program.gradient, vector)
+            take = _take_loudly if program.is_loud else _take
+            return take(program, batch, partial(use, params=vector))
         finally:
             idle.append((its_params, program))
 
@@ -125,7 +137,7 @@ class InPlace:
         except IndexError:  # another thread is at work with it
             return None
         try:
-            return use(program.loss(*batch), program.gradient)
+            return (_take_loudly if program.is_loud else _take)(program, batch, use)
         finally:
             last.idle.append(program)
 
@@ -221,7 +233,9 @@ def _made(
         *of_loss.backward(dlosses, dy, None),
         *plan.backward(dy, gradient.tree, None),
     ]
-    program = Program(inputs, targets, quietly(calls), total, losses.dtype, gradient)
+    is_loud = any(function is loud for function, _ in calls)
+    its_calls = quietly(calls) if is_loud else calls
+    program = Program(inputs, targets, its_calls, is_loud, total, losses.dtype, gradient)
     arrays = [x for _, arguments in calls for x in arguments if isinstance(x, np.ndarray)]
     owners = {id(its): its.nbytes for x in arrays for its in [x if x.base is None else x.base]}
     return program, sum(owners.values())

@@ -106,7 +106,7 @@ def objective(
     return Objective(value, grad, value_and_grad, model.stochastic, plans)
 
 
-def _copied(loss: Any, gradient: Gradient, _: Vector) -> tuple[tuple[Any, State], Params]:
+def _copied(loss: Any, gradient: Gradient, params: Vector) -> tuple[tuple[Any, State], Params]:
     return (loss, {}), spread(gradient.vector.copy(), gradient.layout)
 
 

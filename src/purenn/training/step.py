@@ -120,7 +120,6 @@ def train_step(
             donated = {"opt_state": state.opt_state, "params": state.params}
             return finish(Lent(gradient.tree, state.params, donated), loss)
 
-        @np.errstate(all="ignore")
         def finish(run: Sweep, loss: Any) -> tuple[TrainState, Metrics]:
             opt_state = advance(optimizer, run, state.opt_state)
             return TrainState(run.apply(), {}, opt_state, state.key, count), {"loss": loss}
