@@ -28,6 +28,7 @@ CASES = (
     "softmax/128 × 10",
     "optimizers/adam, 1,863,690 parameters, donated",
     "optimizers/adam, 2,410 parameters, kept",
+    "rules/gelu, (512, 1024)",
     "rules/lstm, (32, 50, 64) to 64",
     "scikit/digits, 64-128-10",
 )

@@ -14,6 +14,14 @@ from reference.layers import serial as serial
 from reference.ops import attention, convolution, pooling, recurrence
 from reference.ops.normalization import features as normalization
 
+elu = activation(jax.nn.elu)
+gelu = activation(jax.nn.gelu)
+leaky_relu = activation(jax.nn.leaky_relu)
+mish = activation(jax.nn.mish)
+sigmoid = activation(jax.nn.sigmoid)
+silu = activation(jax.nn.silu)
+softplus = activation(jax.nn.softplus)
+tanh = activation(jax.nn.tanh)
 flatten = activation(lambda x: x.reshape(x.shape[0], -1))
 
 

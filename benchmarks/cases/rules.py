@@ -1,7 +1,8 @@
-"""Random numbers, dropout, attention and an LSTM, beside JAX."""
+"""Activations, random numbers, dropout, attention and recurrences, beside JAX."""
 
 from collections.abc import Callable
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,9 @@ def layer(make: Callable[[Any], Any], shape: tuple[int, ...]) -> Rivals:
     return {"purenn": lambda: ours, **on_jax.rivals(theirs)}
 
 
+ACTIVATIONS = ("relu", "leaky_relu", "tanh", "sigmoid", "silu", "gelu", "elu", "softplus", "mish")
 CASES = {
+    **{f"{name}, {SHAPE}": partial(layer, attrgetter(name), SHAPE) for name in ACTIVATIONS},
     **{f"{name}, {SHAPE}": partial(drawn, name, SHAPE) for name in ("uniform", "normal", "bits")},
     f"dropout, {SHAPE}": partial(layer, lambda library: library.dropout(0.5), SHAPE),
     "layer_norm, (512, 1024)": partial(layer, lambda library: library.layer_norm(), SHAPE),
