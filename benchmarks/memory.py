@@ -53,7 +53,8 @@ def _measured(widths: list[int], size: int, donate: bool) -> tuple[int, int, int
     objective = training.objective(model, softmax_cross_entropy_with_integer_labels)
     step = training.train_step(objective, optimizer, donate=donate)
     small = training.init_state(model, optimizer, random.key(0), (widths[0],))
-    step(small, (inputs[:1], labels[:1]))  # what is loaded at first use is no memory of a step
+    # What is loaded at first use is no memory of a step.
+    training.train_step(objective, optimizer, donate=donate)(small, (inputs[:1], labels[:1]))
     del small
 
     tracemalloc.start()

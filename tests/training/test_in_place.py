@@ -119,21 +119,22 @@ def test_two_threads_with_states_of_their_own(many: list[Any]) -> None:
     a, b = (training.init_state(MODEL, adam(0.01), random.key(i), (4,)) for i in range(2))
     expected = training.train_step(PLAIN, adam(0.01))
     b_plain = tree.map(np.copy, b)
-    a, _ = step(a, batch(0))
+    for size in (6, 5):
+        a, _ = step(a, batch(0, size))
     is_making, may_go_on = threading.Event(), threading.Event()
     original = _planned._made
 
     def slow(*arguments: Any) -> Any:
         found = original(*arguments)
         is_making.set()
-        may_go_on.wait()
+        may_go_on.wait(60)
         return found
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_planned, "_made", slow)
-        thread = threading.Thread(target=step, args=(a, batch(1)))
+        thread = threading.Thread(target=step, args=(a, batch(1, 5)))
         thread.start()
-        is_making.wait()
+        assert is_making.wait(60)
         b, _ = step(b, batch(2))  # while the program of the other thread is being made
         may_go_on.set()
         thread.join()
@@ -180,3 +181,26 @@ def test_a_count_that_is_none_is_seen_before_anything_is_written(many: list[Any]
             step(state._replace(step=count), batch(3))
         assert same(state, before)
     assert many
+
+
+@pytest.mark.usefixtures("unannotated")
+def test_the_first_step_has_a_program_and_refuses_what_the_rules_refuse(many: list[Any]) -> None:
+    state = training.init_state(MODEL, adam(0.01), random.key(0), (4,))
+    plain = training.train_step(PLAIN, adam(0.01))
+    x, labels = batch(0)
+    bad: list[Any] = [
+        (state._replace(params={**state.params, "more": {}}), (x, labels)),
+        (state._replace(params={"out": state.params["out"]}), (x, labels)),
+        (state, (x, labels + 3)), (state, (x, labels[:5])), (state, (x[:0], labels[:0])),
+        (state, (x[:, :3], labels)), (state, x), (state, (x, labels.astype(np.float32))),
+    ]  # fmt: skip
+    for its_state, its_batch in bad:
+        step = training.train_step(fresh(), adam(0.01), donate=True)
+        before = tree.map(np.copy, state)
+        assert refusal(step, its_state, its_batch) == refusal(plain, its_state, its_batch)
+        assert same(state, before)
+    many.clear()
+    expected, _ = plain(tree.map(np.copy, state), (x, labels))
+    step = training.train_step(fresh(), adam(0.01), donate=True)
+    assert same(step(state, (x, labels))[0], expected)
+    assert len(many) == 1

@@ -160,6 +160,16 @@ def masked(x: Values, condition: Values) -> Values:
     return np.asarray(kept.view(x.dtype))
 
 
+def either(condition: Array, a: float, b: float, dtype: np.dtype[Any]) -> Array:
+    """The number a where the condition holds, else b: by their bits, as in ``masked``."""
+    word = _WORDS[dtype.itemsize]
+    first, second = (np.array(number, dtype).view(word) for number in (a, b))
+    chosen = np.asarray(condition, word)
+    chosen *= first - second  # which may go over the end: adding the second goes back
+    chosen += second
+    return np.asarray(chosen.view(dtype))
+
+
 def where_positive(x: Values, y: Values) -> Array:
     """y where x > 0, else 0, as ``masked`` has it."""
     word = bits_of(y)

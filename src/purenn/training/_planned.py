@@ -123,6 +123,7 @@ class InPlace:
         """
         last = self._last
         if not last.are(_kinds(params, state, batch), params):
+            self._last = _Last(None, [])  # what comes now needs the memory
             return None
         if not last.is_tried:
             last.is_tried = True
@@ -142,7 +143,7 @@ class InPlace:
             last.idle.append(program)
 
     def remember(self, params: Any, state: Any, batch: Any) -> None:
-        """Know the arguments of a step that has been taken without a program."""
+        """Know arguments that have passed all checks, for which there may be a program now."""
         kinds = _kinds(params, state, batch)
         if not self._last.are(kinds, params):
             self._last = _Last(kinds, tree.leaves(params))

@@ -76,7 +76,7 @@ def objective(
     plans = Plans(model, loss) if regularizer is None and model.plan is not None else None
 
     def value(params: Params, state: State, batch: Batch, key: Key | None = None) -> Any:
-        inputs, targets, weights = _admit(batch)
+        inputs, targets, weights = admit(batch)
         losses = loss(model.vjp(params, state, inputs, key)[0], targets)
         return _total(losses, _shares(losses, weights), regularizer, params)
 
@@ -87,7 +87,7 @@ def objective(
             found = plans.find(params, state, batch, _copied)
             if found is not None:
                 return found
-        inputs, targets, weights = _admit(batch)
+        inputs, targets, weights = admit(batch)
         outputs, pullback, new_state = model.vjp(params, state, inputs, key)
         losses, loss_pullback = loss_vjp(outputs, targets)
         shares = _shares(losses, weights)
@@ -110,7 +110,7 @@ def _copied(loss: Any, gradient: Gradient, params: Vector) -> tuple[tuple[Any, S
     return (loss, {}), spread(gradient.vector.copy(), gradient.layout)
 
 
-def _admit(batch: Batch) -> tuple[Array, Array, Array | None]:
+def admit(batch: Batch) -> tuple[Array, Array, Array | None]:
     """Take a batch apart, with ``None`` for weights that it has not."""
     if not isinstance(batch, list | tuple) or len(batch) not in (2, 3):
         got = f"{len(batch)} parts" if isinstance(batch, list | tuple) else type(batch).__name__

@@ -1,6 +1,7 @@
 """One step of the optimizer, and the loop as a generator."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -20,7 +21,7 @@ from purenn.optimizers._together import Gradient, Memory, NotTogetherError, Toge
 from purenn.optimizers.base import advance, check_transformation
 from purenn.schedules._step import check_bool
 from purenn.training._planned import InPlace
-from purenn.training.objective import Batch, Objective
+from purenn.training.objective import Batch, Objective, admit
 from purenn.typing import Array, Key, Params, Shape
 
 Metrics: TypeAlias = dict[str, Any]
@@ -141,6 +142,16 @@ def train_step(
         if in_place is None:
             size = sum(np.asarray(leaf).nbytes for leaf in tree.leaves(state.params))
             in_place = donate and size > PACK
+            if many is not None and in_place:
+                # What this refuses is refused below. Of the values the plan takes care.
+                with suppress(Exception):
+                    admit(batch)
+                    first = tuple(part[:1] for part in batch)
+                    objective.loss(state.params, state.state, first)
+                    many.remember(state.params, state.state, batch)
+                done = by_plan(state, batch, count)
+                if done is not None:
+                    return done
         key = random.fold_in(state.key, int(state.step)) if objective.stochastic else None
         (loss, new), grads = objective.value_and_grad(state.params, state.state, batch, key)
 

@@ -8,6 +8,7 @@ from purenn.ops._axes import axis_of
 from purenn.ops._elementwise import elementwise
 from purenn.ops._numerics import (
     at_least_single,
+    either,
     masked,
     narrow,
     negative_part,
@@ -106,7 +107,8 @@ def leaky_relu(
     Raises DomainError where ``negative_slope`` is not finite, DtypeError where it is no number.
     """
     slope = check_number("leaky_relu", "negative_slope", negative_slope)
-    return narrow(widen(positive_part(x)) + _times(widen(negative_part(x)), slope), x)
+    below = _times(at_least_single(negative_part(x)), slope)
+    return narrow(at_least_single(positive_part(x)) + below, x)
 
 
 @rule
@@ -122,7 +124,8 @@ def leaky_relu_vjp(
     slope = check_number("leaky_relu", "negative_slope", negative_slope)
 
     def pullback(dy: Array) -> tuple[Array]:
-        return (narrow(_times(widen(dy), np.where(x >= 0, 1, slope)), dy),)
+        wide = at_least_single(dy)
+        return (narrow(_times(wide, either(x >= 0, 1, slope, wide.dtype)), dy),)
 
     return unchecked(leaky_relu)(x, negative_slope=negative_slope), pullback
 
