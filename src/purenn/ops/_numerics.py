@@ -26,7 +26,7 @@ def widen(x: Values) -> Values:
     return x.astype(np.float32 if x.dtype.itemsize == 2 else np.float64, copy=False)
 
 
-def at_least_single(x: Array) -> Array:
+def at_least_single(x: Values) -> Values:
     """The dtype that sums and products are computed in: half precision becomes float32."""
     return x.astype(np.float32) if x.dtype.itemsize == 2 else x
 
@@ -160,7 +160,7 @@ def masked(x: Values, condition: Values) -> Values:
     return np.asarray(kept.view(x.dtype))
 
 
-def either(condition: Array, a: float, b: float, dtype: np.dtype[Any]) -> Array:
+def either(condition: Values, a: float, b: float, dtype: np.dtype[Any]) -> Array:
     """The number a where the condition holds, else b: by their bits, as in ``masked``."""
     word = _WORDS[dtype.itemsize]
     first, second = (np.array(number, dtype).view(word) for number in (a, b))
