@@ -30,7 +30,7 @@ def many(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     def program(*arguments: Any) -> Any:
         found = original(*arguments)
-        made.extend([] if found is None else [found[0]])
+        made.extend([] if found is None else [found])
         return found
 
     for module in ("_planned", "step"):

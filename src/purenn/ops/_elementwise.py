@@ -31,7 +31,7 @@ def elementwise(function: Callable[P, R]) -> Callable[P, R]:
         named = [cast(Array, static.pop(name)) for name in names[len(primals) :] if name in static]
         arrays = (*cast(tuple[Array, ...], primals), *named)
         if arrays[0].size <= BLOCK or any(x.shape != arrays[0].shape for x in arrays[1:]):
-            return cast(Any, function)(*arrays, **static)  # type: ignore[no-any-return]
+            return cast(R, cast(Any, function)(*arrays, **static))
         return cast(R, by_blocks(functools.partial(function, **static), arrays))
 
     return apply

@@ -66,7 +66,7 @@ def average(x: Array, beta: float, old: Array, new: Array, spare: Array) -> None
 
 @lru_cache(maxsize=64)
 def _as_array(number: float, dtype: Any) -> Array:
-    """NumPy takes longer for a number, which is as long as it takes for few parameters."""
+    """NumPy takes twice as long with a number that is no array, where parameters are few."""
     return np.array(number, dtype)
 
 

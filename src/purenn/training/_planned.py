@@ -17,6 +17,7 @@ from purenn.optimizers._together import Gradient, Memory, vector_of
 from purenn.typing import Array, Params
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 SMALL = 2**20
 """Bytes that a program for few parameters may keep."""
@@ -35,6 +36,12 @@ class Program(NamedTuple):
     dtype: np.dtype[Any]
     """That of the losses."""
     gradient: Gradient
+    nbytes: int
+    """Those of all arrays that it keeps."""
+
+    def take(self, batch: Any, use: Callable[[Any, Gradient], R]) -> R:
+        """What ``use`` makes of the mean loss and its gradient."""
+        return (_take_loudly if self.is_loud else _take)(self, batch, use)
 
     def loss(self, inputs: Array, targets: Array) -> Any:
         """The mean loss; the gradient is there then, too."""
@@ -56,6 +63,14 @@ def _take_loudly(program: Program, batch: Any, use: Callable[[Any, Gradient], R]
         return use(loss, program.gradient)
 
 
+def _one_of(idle: list[T] | None) -> T | None:
+    """Take one away; None if there is none, or other threads are at work with all."""
+    try:
+        return idle.pop() if idle else None
+    except IndexError:
+        return None
+
+
 class Plans:
     """Programs for few parameters, which are copied, by the shapes and dtypes that they are for."""
 
@@ -74,19 +89,16 @@ class Plans:
     ) -> R | None:
         """``use(loss, gradient, params=vector)``; None if there is no program."""
         idle = self._known.get(_kinds(params, state, batch))
-        if not idle:  # or another thread is at work with it
+        found = _one_of(idle)
+        if idle is None or found is None:
             return None
-        try:
-            its_params, program = idle.pop()
-        except IndexError:
-            return None
+        its_params, program = found
         try:
             vector = vector_of(params, program.gradient.layout, memory)
             np.copyto(its_params, vector.values)
-            take = _take_loudly if program.is_loud else _take
-            return take(program, batch, partial(use, params=vector))
+            return program.take(batch, partial(use, params=vector))
         finally:
-            idle.append((its_params, program))
+            idle.append(found)
 
     def make(self, params: Any, state: Any, batch: Any) -> None:
         """Make a program for arguments that have passed all checks, unless it has been tried."""
@@ -97,8 +109,9 @@ class Plans:
         found: list[tuple[Array, Program]] = []
         if like is not None and like.nbytes <= PACK and batch[0].nbytes <= SMALL:
             its_params = vector_of(params, like).values.copy()
-            made = _program(self.model, self.loss, spread(its_params, like), like, *batch)
-            found = [(its_params, made[0])] if made is not None and made[1] <= SMALL else []
+            program = _program(self.model, self.loss, spread(its_params, like), like, *batch)
+            if program is not None and program.nbytes <= SMALL:
+                found = [(its_params, program)]
         remember(self._known, kinds, found, most=8)
 
 
@@ -130,15 +143,12 @@ class InPlace:
             like = layout(params)
             if like is not None and like.nbytes > PACK:
                 made = _program(self._model, self._loss, params, like, *batch)
-                last.idle += [] if made is None else [made[0]]
-        if not last.idle:
+                last.idle += [] if made is None else [made]
+        program = _one_of(last.idle)
+        if program is None:
             return None
         try:
-            program = last.idle.pop()
-        except IndexError:  # another thread is at work with it
-            return None
-        try:
-            return (_take_loudly if program.is_loud else _take)(program, batch, use)
+            return program.take(batch, use)
         finally:
             last.idle.append(program)
 
@@ -189,8 +199,8 @@ def _program(
     like: Layout,
     inputs: Array,
     targets: Array,
-) -> tuple[Program, int] | None:
-    """Make one for parameters in these arrays, and tell how many bytes it keeps.
+) -> Program | None:
+    """Make one for parameters in these arrays.
 
     None where the model has no plan, or refuses this batch: so will the rules, and say why.
     """
@@ -208,7 +218,7 @@ def _made(
     like: Layout,
     inputs: Array,
     targets: Array,
-) -> tuple[Program, int] | None:
+) -> Program | None:
     if model.plan is None or like.dtype != inputs.dtype or not targets.dtype.isnative:
         return None
     inputs, targets = inputs.copy("C"), targets.copy("C")
@@ -236,7 +246,7 @@ def _made(
     ]
     is_loud = any(function is loud for function, _ in calls)
     its_calls = quietly(calls) if is_loud else calls
-    program = Program(inputs, targets, its_calls, is_loud, total, losses.dtype, gradient)
     arrays = [x for _, arguments in calls for x in arguments if isinstance(x, np.ndarray)]
     owners = {id(its): its.nbytes for x in arrays for its in [x if x.base is None else x.base]}
-    return program, sum(owners.values())
+    nbytes = sum(owners.values())
+    return Program(inputs, targets, its_calls, is_loud, total, losses.dtype, gradient, nbytes)
